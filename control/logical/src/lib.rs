@@ -1,0 +1,2 @@
+//! The logical flow language of OVN.
+#![forbid(unsafe_code)]

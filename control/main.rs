@@ -1,0 +1,2 @@
+//! The `ovn-xdp` command.
+fn main() {}

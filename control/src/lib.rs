@@ -1,0 +1,1 @@
+//! The daemon: Southbound DB, port claims, tunnels, host, API.

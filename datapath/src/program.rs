@@ -1,0 +1,159 @@
+//! The program that a logical flow's actions are compiled to.
+//!
+//! Names (ports, groups) are resolved before: a program belongs to one datapath. Everything a
+//! program can do is one of [`Op`]; an action of the language that this version does not execute is
+//! [`Op::NotExecuted`], which drops the packet under its own reason.
+
+use crate::field::Slice;
+use crate::key::PortKey;
+
+/// Actions of one logical flow, in order. Ends by falling off the end, which drops the packet
+/// unless `Output` or `Next` took it before.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Program(pub Box<[Op]>);
+
+/// Ingress or egress pipeline of a datapath.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Pipeline {
+    /// `Logical_Flow.pipeline = "ingress"`.
+    Ingress,
+    /// `Logical_Flow.pipeline = "egress"`.
+    Egress,
+}
+
+/// Which protocol's neighbour table: MAC_Binding holds both families.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Family {
+    /// ARP.
+    V4,
+    /// Neighbour discovery.
+    V6,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// `output;` (ACT-01): from ingress to the output decision, from egress to the port.
+    Output,
+    /// `next(pipeline=P, table=T);` (ACT-02).
+    Next(Pipeline, u8),
+    /// `f = constant;` (ACT-03).
+    Load(Slice, u128),
+    /// `destination = source;` (ACT-04), both of one width.
+    Move {
+        /// Written.
+        to: Slice,
+        /// Read.
+        from: Slice,
+    },
+    /// `f <-> g;` (ACT-05), both of one width.
+    Exchange(Slice, Slice),
+    /// `push(f);` (ACT-06).
+    Push(Slice),
+    /// `pop(f);`: the top of the stack, truncated or zero-extended.
+    Pop(Slice),
+    /// `ip.ttl--;` (ACT-07): a packet whose TTL was 1 or 0 ends here.
+    DecrementTtl,
+    /// `clone { … };` (ACT-21): runs on a copy.
+    Clone(Program),
+    /// `ct_clear;` (ACT-20).
+    CtClear,
+    /// `R = check_in_port_sec();` (ACT-56).
+    CheckInPortSecurity(Slice),
+    /// `R = check_out_port_sec();`.
+    CheckOutPortSecurity(Slice),
+    /// `get_arp(P, A);`, `get_nd(P, A);` (ACT-30): eth.dst, or zero when unknown.
+    GetNeighbour {
+        /// Which table.
+        family: Family,
+        /// Field that holds the port key.
+        port: Slice,
+        /// Field that holds the address.
+        address: Slice,
+    },
+    /// `put_arp(P, A, E);`, `put_nd(P, A, E);` (ACT-31).
+    PutNeighbour {
+        /// Which table.
+        family: Family,
+        /// Field that holds the port key.
+        port: Slice,
+        /// Field that holds the address.
+        address: Slice,
+        /// Field that holds the MAC address.
+        mac: Slice,
+    },
+    /// `R = lookup_arp(P, A, M);`, `R = lookup_nd(P, A, M);`, and without `mac` `R =
+    /// lookup_arp_ip(P, A);`, `R = lookup_nd_ip(P, A);` (ACT-32, ACT-33).
+    LookupNeighbour {
+        /// Which table.
+        family: Family,
+        /// One bit.
+        result: Slice,
+        /// Field that holds the port key.
+        port: Slice,
+        /// Field that holds the address.
+        address: Slice,
+        /// Field that holds the MAC address that must be bound to it.
+        mac: Option<Slice>,
+    },
+    /// `mac_cache_use;` (ACT-34).
+    MacCacheUse,
+    /// `put_fdb(P, A);` (ACT-52).
+    PutFdb {
+        /// Field that holds the port key.
+        port: Slice,
+        /// Field that holds the MAC address.
+        mac: Slice,
+    },
+    /// `R = get_fdb(A);` (ACT-53): the port key, or zero when unknown.
+    GetFdb {
+        /// Port key.
+        result: Slice,
+        /// Field that holds the MAC address.
+        mac: Slice,
+    },
+    /// `R = lookup_fdb(P, A);` (ACT-54).
+    LookupFdb {
+        /// One bit.
+        result: Slice,
+        /// Field that holds the port key.
+        port: Slice,
+        /// Field that holds the MAC address.
+        mac: Slice,
+    },
+    /// `nd_na { … };`, `nd_na_router { … };` (ACT-24): answers in place, then runs the block.
+    NeighbourAdvertisement {
+        /// Sets the router flag.
+        router: bool,
+        /// What to do with the answer.
+        then: Program,
+    },
+    /// `R = select(…);` (ACT-19): a weighted choice by hash.
+    Select {
+        /// Written with the identifier of the member chosen.
+        result: Slice,
+        /// `(identifier, weight)`.
+        members: Box<[(u16, u16)]>,
+        /// Fields that are hashed; empty means the five-tuple.
+        hash_fields: Box<[Slice]>,
+    },
+    /// `R = check_pkt_larger(L);` (ACT-45): the frame with its Ethernet header is longer.
+    CheckPacketLarger {
+        /// One bit.
+        result: Slice,
+        /// Bytes.
+        limit: u16,
+    },
+    /// `set_queue(n);` (ACT-43).
+    SetQueue(u16),
+    /// `R = chk_lb_hairpin();` and other tests of state that does not exist without connections:
+    /// always zero.
+    Zero(Slice),
+    /// Parsed and understood, but not executed by this version: the packet is dropped.
+    NotExecuted(&'static str),
+}
+
+/// The key of the port a program names, or zero for one that does not exist (ACT-P6).
+pub fn port_operand(key: Option<PortKey>) -> u128 {
+    key.map_or(0, |key| u128::from(key.get()))
+}

@@ -1,0 +1,1 @@
+//! ovn-xdp demo: two hypervisors in network namespaces.

@@ -1,0 +1,5 @@
+//! What both sides of the kernel boundary share.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod drop;
