@@ -10,8 +10,16 @@
 //! `ip` and `ping` only. `central` and `stock` need Debian's OVN packages.
 #![forbid(unsafe_code)]
 
+pub mod central;
+pub mod chassis;
 pub mod link;
 pub mod namespace;
+pub mod nesting;
 pub mod packet;
+pub mod pki;
 pub mod process;
+pub mod stock;
+pub mod topology;
+pub mod traffic;
 pub mod wait;
+pub mod workload;

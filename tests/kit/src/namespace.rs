@@ -194,17 +194,22 @@ fn processes(name: &str) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Process;
 
     #[test]
     fn a_namespace_goes_with_its_processes_when_its_owner_panics() {
         let (name, pid) = std::panic::catch_unwind(|| {
             let namespace = Namespace::new("gone").unwrap();
-            let child = namespace.command("sleep").arg("1000").spawn().unwrap();
-            let seen = (namespace.name().to_owned(), child.id());
+            let mut sleep = namespace.command("sleep");
+            sleep.arg("1000");
+            let child = Process::spawn("sleep", sleep, Path::new("/dev/null")).unwrap();
+            let seen = (namespace.name().to_owned(), child.pid());
             wait::until("the process to be inside", wait::PATIENCE, || {
                 if namespace.processes() == [seen.1] { Ok(()) } else { Err(String::new()) }
             })
             .unwrap();
+            // Its own owner is not the one that ends it.
+            std::mem::forget(child);
             std::panic::panic_any(seen);
         })
         .unwrap_err()
