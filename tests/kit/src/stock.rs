@@ -92,6 +92,10 @@ impl StockChassis {
         chassis.start_switch()?;
         chassis.make_underlay_bridge(prefix)?;
         chassis.start_controller()?;
+        wait::until("ovn-controller to make its bridge", PATIENCE, || {
+            chassis.vsctl("br-exists br-int").map_err(|error| format!("{error:#}"))
+        })
+        .with_context(|| chassis.log("controller"))?;
         Ok(chassis)
     }
 
@@ -108,7 +112,12 @@ impl StockChassis {
 
     /// Asks a daemon over its control socket; `daemon` is `switch` or `controller`.
     pub fn appctl(&self, daemon: &str, line: &str) -> Result<String> {
-        let socket = self.directory.path().join(format!("{daemon}.ctl"));
+        // ovn-controller 23.03 cannot be told where to put its control socket.
+        let socket = match (daemon, &self.controller) {
+            ("controller", Some(process)) => format!("ovn-controller.{}.ctl", process.pid()),
+            _ => format!("{daemon}.ctl"),
+        };
+        let socket = self.directory.path().join(socket);
         let mut command = Command::new("ovs-appctl");
         command.arg("--timeout=10").arg("-t").arg(socket).args(line.split_whitespace());
         process::run(&mut command)
@@ -144,16 +153,14 @@ impl StockChassis {
         let mut command = self.namespace.command("ovs-vswitchd");
         command.arg(format!("unix:{}", directory.join("conf.sock").display()));
         command.arg("--disable-system");
+        command.arg(format!("--unixctl={}", directory.join("switch.ctl").display()));
         self.switch = Some(self.daemon("switch", command)?);
         Ok(())
     }
 
     fn daemon(&self, name: &str, mut command: Command) -> Result<Process> {
         let directory = self.directory.path();
-        command
-            .arg(format!("--unixctl={}", directory.join(format!("{name}.ctl")).display()))
-            .args(["-vconsole:info", "-vsyslog:off", "-vfile:off"])
-            .envs(environment(directory));
+        command.args(["-vconsole:info", "-vsyslog:off", "-vfile:off"]).envs(environment(directory));
         Process::spawn(name, command, &directory.join(format!("{name}.log")))
     }
 

@@ -138,7 +138,7 @@ impl Workload {
             format!("address add {v4}/24 dev {LINK}"),
             format!("address add {v6}/64 dev {LINK} nodad"),
             format!("route add default via {gateway4}"),
-            format!("-6 route add default via {gateway6}"),
+            format!("route add ::/0 via {gateway6}"),
         ])
     }
 }
