@@ -10,14 +10,17 @@
 //! `ip` and `ping` only. `central` and `stock` need Debian's OVN packages.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod central;
 pub mod chassis;
+pub mod geneve;
 pub mod link;
 pub mod namespace;
 pub mod nesting;
 pub mod packet;
 pub mod pki;
 pub mod process;
+pub mod raw;
 pub mod stock;
 pub mod topology;
 pub mod traffic;

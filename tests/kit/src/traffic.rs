@@ -92,7 +92,7 @@ pub fn tcp(
     let sender = std::thread::spawn(move || send_stream(stream, bytes));
     let received = receive_stream(&mut accepted, bytes, patience);
     let sent = sender.join().map_err(|_| anyhow!("the sender panicked"))?;
-    received.and_then(|()| sent)?;
+    received.and(sent)?;
     Ok(start.elapsed())
 }
 
