@@ -207,6 +207,14 @@ impl Central {
         self.sbctl(&["find", "Port_Binding", &format!("logical_port={port}")])
     }
 
+    /// Copies the standalone Southbound database, as one compact snapshot, to a file.
+    pub fn record(&self, path: &Path) -> Result<()> {
+        self.southbound[0].appctl(&["ovsdb-server/compact"])?;
+        std::fs::copy(self.southbound_file(), path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(())
+    }
+
     /// How many members the Southbound database has.
     pub fn members(&self) -> usize {
         self.southbound.len()

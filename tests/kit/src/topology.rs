@@ -11,6 +11,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 
@@ -60,6 +61,9 @@ pub const PORTS: [Port; 6] = [
     Port { name: "plain", switch: "blue", network: (2, 23), place: Place::Plugged(1) },
 ];
 
+/// The names and tunnel addresses of the two hypervisors.
+pub const CHASSIS: [(&str, [u8; 4]); 2] = [("hv1", [192, 0, 2, 1]), ("hv2", [192, 0, 2, 2])];
+
 /// The logical switches and the number of the network of each.
 pub const SWITCHES: [(&str, u8); 2] = [("red", 1), ("blue", 2)];
 
@@ -99,6 +103,27 @@ pub fn add(central: &Central, port: &Port) -> Result<()> {
     words.extend(["--", "lsp-set-addresses", name, &addresses]);
     words.extend(["--", "lsp-set-port-security", name, &addresses]);
     central.nbctl(&words).map(drop)
+}
+
+/// Writes to the Southbound database what two running chassis would have written: themselves, what
+/// they can do, and that all ports are theirs and up. For a database that is recorded.
+pub fn bind(central: &Central) -> Result<()> {
+    for (name, address) in CHASSIS {
+        let address = Ipv4Addr::from(address);
+        central.sb(&format!("chassis-add {name} geneve {address}"))?;
+        let flags =
+            ["port-up-notif", "ct-no-masked-label", "ovn-ct-lb-related", "mac-binding-timestamp"]
+                .map(|flag| format!("other_config:{flag}=true"))
+                .join(" ");
+        central.sb(&format!("set Chassis {name} {flags}"))?;
+    }
+    for port in &PORTS {
+        let Port { name, .. } = port;
+        central.sb(&format!("lsp-bind {name} {}", CHASSIS[home(port)].0))?;
+        central.sbctl(&["set", "Port_Binding", name, "up=true"])?;
+    }
+    central.wait_up(PORTS.iter().map(|port| port.name))?;
+    central.sync()
 }
 
 /// The workloads, by name.

@@ -6,8 +6,8 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -96,20 +96,24 @@ pub fn tcp(
     Ok(start.elapsed())
 }
 
-/// The byte at a place of every test stream: cheap, and never the same in two neighbouring frames.
-fn stream_byte(at: usize) -> u8 {
-    (at.wrapping_mul(0x9e37_79b9) >> 13) as u8
+/// The test stream from a place on, at least [`PERIOD`] bytes of it.
+///
+/// The period is a prime, so that no two neighbouring frames of one size carry the same bytes.
+fn stream_from(at: usize) -> &'static [u8] {
+    static TWICE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        (0..2 * PERIOD).map(|at| ((at % PERIOD).wrapping_mul(0x9e37_79b9) >> 13) as u8).collect()
+    });
+    &TWICE[at % PERIOD..][..PERIOD]
 }
 
+const PERIOD: usize = 65_521;
+
 fn send_stream(mut stream: TcpStream, bytes: usize) -> Result<()> {
-    let mut buffer = vec![0; 1 << 16];
     let mut sent = 0;
     while sent < bytes {
-        let length = buffer.len().min(bytes - sent);
-        for (offset, byte) in buffer[..length].iter_mut().enumerate() {
-            *byte = stream_byte(sent + offset);
-        }
-        stream.write_all(&buffer[..length]).with_context(|| format!("after {sent} bytes sent"))?;
+        let chunk = stream_from(sent);
+        let length = chunk.len().min(bytes - sent);
+        stream.write_all(&chunk[..length]).with_context(|| format!("after {sent} bytes sent"))?;
         sent += length;
     }
     stream.shutdown(std::net::Shutdown::Write)?;
@@ -117,7 +121,7 @@ fn send_stream(mut stream: TcpStream, bytes: usize) -> Result<()> {
 }
 
 fn receive_stream(stream: &mut TcpStream, bytes: usize, patience: Duration) -> Result<()> {
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; PERIOD];
     let mut received = 0;
     loop {
         let length = stream.read(&mut buffer).with_context(|| {
@@ -126,9 +130,10 @@ fn receive_stream(stream: &mut TcpStream, bytes: usize, patience: Duration) -> R
         if length == 0 {
             break;
         }
-        for (offset, byte) in buffer[..length].iter().enumerate() {
-            let at = received + offset;
-            ensure!(*byte == stream_byte(at), "byte {at} of the stream is not what was sent");
+        let (came, sent) = (&buffer[..length], &stream_from(received)[..length]);
+        if came != sent {
+            let at = came.iter().zip(sent).position(|(a, b)| a != b).unwrap_or_default();
+            bail!("byte {} of the stream is not what was sent", received + at);
         }
         received += length;
     }

@@ -5,13 +5,16 @@
 //! guest's VLAN device would: it pushes the container's tag on the way out of the VM's `eth0`, and
 //! hands frames with that tag back without it.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use ovn_xdp_datapath::frame::VlanHeader;
+use ovn_xdp_port::nested::Nested;
 
 use crate::link::{self, Mac, veth};
 use crate::namespace::Namespace;
-use crate::nesting::Relay;
 use crate::process;
 
 /// The name of a workload's interface inside it.
@@ -61,13 +64,16 @@ impl Addresses {
     }
 }
 
+type Nest = Arc<Mutex<Nested>>;
+
 /// A VM or a container.
-#[derive(Debug)]
 pub struct Workload {
     namespace: Namespace,
     addresses: Addresses,
-    /// Keeps a nested container's tag pushed and popped.
-    _nesting: Option<Relay>,
+    /// What this VM does with its containers' tags, once it has one.
+    nest: Mutex<Option<Nest>>,
+    /// What this container's VM does with its tag.
+    nested: Option<(Nest, VlanHeader)>,
 }
 
 impl Workload {
@@ -87,7 +93,7 @@ impl Workload {
         if plain_frames {
             hand_over_plain_frames(&namespace, LINK)?;
         }
-        let workload = Self { namespace, addresses, _nesting: None };
+        let workload = Self { namespace, addresses, nest: Mutex::default(), nested: None };
         workload.configure()?;
         Ok(workload)
     }
@@ -103,9 +109,13 @@ impl Workload {
         // The VM's own stack has no business with its container's frames.
         self.namespace.sysctl(&format!("net/ipv4/conf/{inner}/arp_ignore"), "8")?;
         self.namespace.sysctl(&format!("net/ipv6/conf/{inner}/disable_ipv6"), "1")?;
-        let nesting = Relay::start(&self.namespace, LINK, &inner, tag)
-            .with_context(|| format!("cannot nest {role} in {}", self.namespace.role()))?;
-        let container = Self { namespace, addresses, _nesting: Some(nesting) };
+        let tag = VlanHeader { tpid: 0x8100, tci: tag };
+        let nest = self
+            .namespace
+            .enter(|| self.give_tag(&inner, tag))?
+            .with_context(|| format!("cannot nest {role} in {}", self.role()))?;
+        let nested = Some((nest, tag));
+        let container = Self { namespace, addresses, nest: Mutex::default(), nested };
         container.configure()?;
         Ok(container)
     }
@@ -130,6 +140,16 @@ impl Workload {
         link::mtu(&self.namespace, LINK, mtu)
     }
 
+    fn give_tag(&self, inner: &str, tag: VlanHeader) -> Result<Nest> {
+        let mut nest = locked(&self.nest);
+        let nest = match &*nest {
+            Some(nest) => nest.clone(),
+            None => nest.insert(Arc::new(Mutex::new(Nested::attach(LINK)?))).clone(),
+        };
+        locked(&nest).add(inner, tag)?;
+        Ok(nest)
+    }
+
     fn configure(&self) -> Result<()> {
         let Addresses { mac, v4, v6 } = self.addresses;
         let (gateway4, gateway6) = self.addresses.gateways();
@@ -141,6 +161,24 @@ impl Workload {
             format!("route add ::/0 via {gateway6}"),
         ])
     }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        if let Some((nest, tag)) = self.nested.take() {
+            locked(&nest).remove(tag);
+        }
+    }
+}
+
+impl fmt::Debug for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {:?}", self.namespace.name(), self.addresses)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hand_over_plain_frames(namespace: &Namespace, link: &str) -> Result<()> {
