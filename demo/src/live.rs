@@ -2,6 +2,7 @@
 //! traffic runs.
 
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,14 +39,39 @@ fn install(screen: &mut Screen) -> Result<()> {
         return Ok(());
     }
     screen.line("ovn-northd is missing: installing Debian's package ovn-central (apt-get).");
-    // RUNLEVEL=1 keeps the package from starting a central of its own: ours is private to the demo.
+    let _quiet = NoServices::hold()?;
     let mut command = Command::new("apt-get");
     command.args(["install", "-y", "--no-install-recommends", "ovn-central"]);
-    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
     let step = screen.step("apt-get install ovn-central");
     process::run(&mut command).context("apt-get install ovn-central; are you root?")?;
     step.done("installed");
     Ok(())
+}
+
+/// While it lives, packages start no service (the file is asked by Debian's `deb-systemd-invoke`):
+/// the demo's central is its own.
+struct NoServices(bool);
+
+impl NoServices {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    fn hold() -> Result<Self> {
+        if Path::new(Self::POLICY).exists() {
+            return Ok(Self(false));
+        }
+        std::fs::write(Self::POLICY, "#!/bin/sh\nexit 101\n")?;
+        std::fs::set_permissions(Self::POLICY, std::fs::Permissions::from_mode(0o755))?;
+        Ok(Self(true))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = std::fs::remove_file(Self::POLICY);
+        }
+    }
 }
 
 /// Adds a container to a running VM, and prints how long it took to be reachable.

@@ -202,6 +202,20 @@ impl Central {
         }
     }
 
+    /// The tunnel key of a logical switch or router.
+    pub fn datapath_key(&self, name: &str) -> Result<u32> {
+        let find = format!("external_ids:name={name}");
+        let key =
+            self.sbctl(&["--bare", "--columns=tunnel_key", "find", "Datapath_Binding", &find])?;
+        key.trim().parse().with_context(|| format!("datapath {name} has the key {key:?}"))
+    }
+
+    /// The tunnel key of a logical port.
+    pub fn port_key(&self, name: &str) -> Result<u16> {
+        let key = self.sbctl(&["get", "Port_Binding", name, "tunnel_key"])?;
+        key.trim().parse().with_context(|| format!("port {name} has the key {key:?}"))
+    }
+
     /// The Port_Binding row of a port, for messages.
     pub fn binding(&self, port: &str) -> Result<String> {
         self.sbctl(&["find", "Port_Binding", &format!("logical_port={port}")])

@@ -15,6 +15,7 @@ pub mod central;
 pub mod chassis;
 pub mod geneve;
 pub mod link;
+pub mod mixed;
 pub mod namespace;
 pub mod packet;
 pub mod pki;

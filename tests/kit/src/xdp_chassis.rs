@@ -139,12 +139,42 @@ impl XdpChassis {
         serde_json::from_str(&text).with_context(|| format!("ovn-xdp show printed:\n{text}"))
     }
 
-    /// Whether the daemon says that it forwards for a logical port.
+    /// Whether the daemon says that its workers forward for a logical port.
     pub fn forwards(&self, port: &str) -> Result<bool> {
         let show = self.show()?;
         let ports = show["ports"].as_array().context("ovn-xdp show has no list of ports")?;
         let found = ports.iter().find(|row| row["name"].as_str() == Some(port));
-        Ok(found.is_some_and(|row| row["up"].as_bool() == Some(true)))
+        Ok(found.is_some_and(|row| row["state"].as_str() == Some("INSTALLED")))
+    }
+
+    /// How many frames were dropped for a reason (its label), over all ports and those of no port.
+    pub fn drops(&self, reason: &str) -> Result<u64> {
+        let show = self.show()?;
+        let ports = show["ports"].as_array().context("ovn-xdp show has no list of ports")?;
+        let lists = ports.iter().map(|port| &port["drops"]).chain([&show["drops"]]);
+        Ok(lists
+            .flat_map(|list| list.as_array().into_iter().flatten())
+            .filter(|row| row["reason"].as_str() == Some(reason))
+            .filter_map(|row| row["frames"].as_u64())
+            .sum())
+    }
+
+    /// Waits until exactly `more` frames than `before` were dropped for a reason.
+    pub fn wait_for_drops(&self, reason: &str, before: u64, more: u64) -> Result<()> {
+        let what = format!("{more} frames to be dropped as {reason} on {}", self.name);
+        wait::until(&what, PATIENCE, || {
+            let now = self.drops(reason).map_err(|error| format!("{error:#}"))?;
+            if now == before + more {
+                return Ok(());
+            }
+            let show = self.show().unwrap_or_default();
+            Err(format!(
+                "{} were; ports {:#}, others {:#}",
+                now - before,
+                show["ports"],
+                show["drops"]
+            ))
+        })
     }
 
     /// What the daemon has printed.
