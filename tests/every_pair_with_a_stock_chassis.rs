@@ -103,14 +103,14 @@ fn the_geneve_header_is_the_same_as_the_stock_chassis_makes_it() {
 
         let layers = tshark(&frame).unwrap();
         let field = |path: &str| layers.pointer(path).and_then(|v| v.as_str()).unwrap_or("?");
-        assert_eq!(field("/ip/ip.ttl"), "64", "{from}: {layers:#}");
-        assert_eq!(field("/ip/ip.flags_tree/ip.flags.df"), "1", "{from}: {layers:#}");
+        assert_eq!(field("/ip/0/ip.ttl"), "64", "{from}: {layers:#}");
+        assert_eq!(field("/ip/0/ip.flags_tree/ip.flags.df"), "1", "{from}: {layers:#}");
         assert_eq!(field("/udp/udp.dstport"), "6081", "{from}");
         assert_eq!(field("/udp/udp.checksum.status"), "1", "{from}: the outer checksum is right");
         assert_eq!(field("/geneve/geneve.vni"), format!("{red:#08x}"), "{from}");
         assert_eq!(field("/geneve/geneve.version"), "0", "{from}");
         assert_eq!(field("/geneve/geneve.proto_type"), "0x6558", "{from}");
-        assert_eq!(field("/geneve/geneve.flags_tree/geneve.flag.critical"), "1", "{from}");
+        assert_eq!(field("/geneve/geneve.flags_tree/geneve.flags.critical"), "1", "{from}");
         let inner = geneve::verify_checksums(&packet.inner);
         inner.unwrap_or_else(|error| panic!("{from}: {error} inside"));
     }

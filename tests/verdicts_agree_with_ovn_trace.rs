@@ -9,7 +9,7 @@ use ovn_xdp_kit::central::Southbound;
 use ovn_xdp_kit::link::Mac;
 use ovn_xdp_kit::mixed::Mixed;
 use ovn_xdp_kit::packet::{Frame, PacketSocket};
-use ovn_xdp_kit::raw::{Ends, tag};
+use ovn_xdp_kit::raw::{Ends, udp_payload};
 use ovn_xdp_kit::topology::{PORTS, Port};
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::workload::{Addresses, LINK};
@@ -65,13 +65,10 @@ fn microflow(from: &Port, ends: &Ends, port: u16) -> String {
     )
 }
 
-/// Whether a workload received this frame for itself; a VM's interface also carries what is tagged
-/// for its containers.
+/// Whether a workload received this frame. (A VM's interface also carries what is tagged for its
+/// containers, and ICMP errors quote what they complain about.)
 fn carries(frame: &Frame, mark: &str) -> bool {
-    let mark = mark.as_bytes();
-    !frame.outgoing
-        && tag(&frame.bytes).is_none()
-        && frame.bytes.windows(mark.len()).any(|window| window == mark)
+    !frame.outgoing && udp_payload(&frame.bytes) == Some(mark.as_bytes())
 }
 
 const EACH: Duration = Duration::from_secs(3);

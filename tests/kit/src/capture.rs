@@ -71,7 +71,8 @@ impl Capture {
     }
 }
 
-/// What `tshark` says of a frame: its protocol layers, each with its fields.
+/// What `tshark` says of a frame: its protocol layers, each with its fields. A protocol that is there
+/// twice, as in a tunnel, is an array, the outermost first.
 ///
 /// # Errors
 /// When tshark is not installed or cannot read the frame.
@@ -79,7 +80,15 @@ pub fn tshark(frame: &Frame) -> Result<serde_json::Value> {
     let file = tempfile::NamedTempFile::new()?;
     write_pcap(file.reopen()?, [frame])?;
     let mut command = Command::new("tshark");
-    command.args(["-T", "json", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]);
+    command.args([
+        "-T",
+        "json",
+        "--no-duplicate-keys",
+        "-o",
+        "udp.check_checksum:TRUE",
+        "-o",
+        "tcp.check_checksum:TRUE",
+    ]);
     command.arg("-r").arg(file.path());
     let json = process::run(&mut command).context("is Debian's package tshark installed?")?;
     let mut packets: serde_json::Value = serde_json::from_str(&json)?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 
 use crate::geneve::{Geneve, PORT};
 use crate::link::Mac;
@@ -107,6 +107,15 @@ pub fn tagged(frame: &[u8], tags: &[u16]) -> Vec<u8> {
 pub fn tag(frame: &[u8]) -> Option<u16> {
     let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
     if word(12)? == 0x8100 { Some(word(14)? & 0xfff) } else { None }
+}
+
+/// What an untagged UDP frame carries.
+pub fn udp_payload(frame: &[u8]) -> Option<&[u8]> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    match packet.transport? {
+        TransportSlice::Udp(udp) if packet.link_exts.is_empty() => Some(udp.payload()),
+        _ => None,
+    }
 }
 
 /// Every proper beginning of a frame that an Ethernet link takes (14 bytes and more).
