@@ -56,7 +56,7 @@ impl Lab {
         step.done("hv1 192.0.2.1, hv2 192.0.2.2");
 
         let step = screen.step("two VMs, three containers in them, one beside them");
-        let workloads = Workloads::start([&mut hv1, &mut hv2])?;
+        let workloads = Workloads::start([&mut hv1, &mut hv2], topology::MTU)?;
         step.done("ready");
 
         let source = if central.is_some() { "a live ovn-northd" } else { "a recorded database" };

@@ -19,7 +19,7 @@ use crate::central::Central;
 use crate::chassis::Chassis;
 use crate::workload::{Addresses, Workload};
 
-/// The MTU of the workloads: what Geneve over IPv6 leaves of 1500 bytes, and a tag.
+/// The usual MTU of the workloads: what Geneve over IPv6 leaves of 1500 bytes, and a tag.
 pub const MTU: u32 = 1400;
 
 /// How a workload is connected.
@@ -127,13 +127,16 @@ pub fn bind(central: &Central) -> Result<()> {
 }
 
 /// The workloads, by name.
-#[derive(Debug, Default)]
-pub struct Workloads(BTreeMap<&'static str, Workload>);
+#[derive(Debug)]
+pub struct Workloads {
+    mtu: u32,
+    running: BTreeMap<&'static str, Workload>,
+}
 
 impl Workloads {
     /// Makes all workloads, and plugs them into the two chassis.
-    pub fn start(chassis: [&mut dyn Chassis; 2]) -> Result<Self> {
-        let mut workloads = Self::default();
+    pub fn start(chassis: [&mut dyn Chassis; 2], mtu: u32) -> Result<Self> {
+        let mut workloads = Self { mtu, running: BTreeMap::new() };
         let [first, second] = chassis;
         for port in &PORTS {
             let on = home(port);
@@ -156,26 +159,29 @@ impl Workloads {
             }
             Place::Nested(vm, tag) => self.get(vm)?.nest(port.name, tag, addresses, plain)?,
         };
-        workload.mtu(MTU)?;
-        self.0.insert(port.name, workload);
+        workload.mtu(self.mtu)?;
+        self.running.insert(port.name, workload);
         Ok(())
     }
 
     /// A workload by its name.
     pub fn get(&self, name: &str) -> Result<&Workload> {
-        self.0.get(name).with_context(|| format!("no workload {name}"))
+        self.running.get(name).with_context(|| format!("no workload {name}"))
     }
 
     /// All ordered pairs of different workloads.
     pub fn pairs(&self) -> impl Iterator<Item = (&Workload, &Workload)> {
-        self.0.values().flat_map(move |from| {
-            self.0.values().filter(move |to| to.role() != from.role()).map(move |to| (from, to))
+        self.running.values().flat_map(move |from| {
+            self.running
+                .values()
+                .filter(move |to| to.role() != from.role())
+                .map(move |to| (from, to))
         })
     }
 
     /// Ends a workload.
     pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        self.running.remove(name);
     }
 }
 
