@@ -4,9 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ovn_xdp_kit::central::Southbound;
 use ovn_xdp_kit::chassis::Chassis;
-use ovn_xdp_kit::mixed::Mixed;
+use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::topology::{PORTS, Place, Port};
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::workload::Workload;
@@ -15,7 +14,7 @@ const EACH: Duration = Duration::from_secs(5);
 
 fn start() -> Mixed {
     let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
-    Mixed::start(binary, Southbound::Standalone).unwrap()
+    Mixed::start(binary, LabOptions::default()).unwrap()
 }
 
 fn port(name: &str) -> &'static Port {
@@ -45,7 +44,7 @@ fn a_vm_and_its_containers_are_released_with_their_interface_and_claimed_when_it
         mixed.central.wait_bound(name, None).unwrap();
     }
     for name in family {
-        mixed.workloads.add(port(name), &mut mixed.ours).unwrap();
+        mixed.workloads.add(port(name), &mut mixed.hv1).unwrap();
     }
     mixed.central.wait_up(family).unwrap();
     for name in family {
@@ -61,9 +60,9 @@ fn a_port_that_moves_between_chassis_is_reached_where_it_is() {
     for to_ours in [true, false] {
         mixed.workloads.remove(moved.name);
         let (old, new): (&mut dyn Chassis, &mut dyn Chassis) = if to_ours {
-            (&mut mixed.stock, &mut mixed.ours)
+            (&mut mixed.hv2, &mut mixed.hv1)
         } else {
-            (&mut mixed.ours, &mut mixed.stock)
+            (&mut mixed.hv1, &mut mixed.hv2)
         };
         old.unplug(moved.name).unwrap();
         mixed.workloads.add(moved, new).unwrap();
@@ -88,8 +87,8 @@ fn a_container_that_moves_between_vms_is_reached_where_it_is() {
         let moved = Port { place: Place::Nested(parent, tag), ..*port(name) };
         let set = format!("set Logical_Switch_Port {name} parent_name={parent} tag_request={tag}");
         mixed.central.nb(&set).unwrap();
-        let Mixed { workloads, ours, stock, .. } = &mut mixed;
-        let hypervisor: &mut dyn Chassis = if chassis == "hv1" { ours } else { stock };
+        let Mixed { workloads, hv1, hv2, .. } = &mut mixed;
+        let hypervisor: &mut dyn Chassis = if chassis == "hv1" { hv1 } else { hv2 };
         workloads.add(&moved, hypervisor).unwrap();
         mixed.central.wait_bound(name, Some(chassis)).unwrap();
         mixed.central.wait_up([name]).unwrap();
@@ -152,12 +151,12 @@ fn a_chassis_that_ends_takes_its_rows_and_ports_with_it() {
         names
     };
     assert_eq!(chassis(&mixed), ["hv1", "hv2"]);
-    mixed.ours.kill();
+    mixed.hv1.kill();
     assert_eq!(chassis(&mixed), ["hv1", "hv2"]);
-    mixed.ours.start().unwrap();
+    mixed.hv1.start().unwrap();
     mixed.central.sync_chassis().unwrap();
     assert!(reaches(mixed.workload("vm1-red"), mixed.workload("vm2-red")));
-    mixed.ours.terminate().unwrap();
+    mixed.hv1.terminate().unwrap();
     assert_eq!(chassis(&mixed), ["hv2"]);
     mixed.central.wait_bound("vm1", None).unwrap();
     mixed.central.wait_bound("vm1-red", None).unwrap();

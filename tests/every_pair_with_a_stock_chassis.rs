@@ -5,10 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ovn_xdp_kit::capture::{Capture, tshark};
-use ovn_xdp_kit::central::Southbound;
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::geneve::{self, Geneve, OvnKeys};
-use ovn_xdp_kit::mixed::Mixed;
+use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::packet::PacketSocket;
 use ovn_xdp_kit::raw::Ends;
 use ovn_xdp_kit::traffic;
@@ -17,7 +16,7 @@ use ovn_xdp_kit::workload::LINK;
 
 fn start() -> Mixed {
     let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
-    Mixed::start(binary, Southbound::Standalone).unwrap()
+    Mixed::start(binary, LabOptions::default()).unwrap()
 }
 
 const EACH: Duration = Duration::from_secs(5);
@@ -84,7 +83,7 @@ fn the_geneve_header_is_the_same_as_the_stock_chassis_makes_it() {
         egress: mixed.central.port_key(to).unwrap(),
     };
     for (from, to, hypervisor) in
-        [("vm1-red", "vm2-red", &mixed.ours as &dyn Chassis), ("vm2-red", "vm1-red", &mixed.stock)]
+        [("vm1-red", "vm2-red", &mixed.hv1 as &dyn Chassis), ("vm2-red", "vm1-red", &mixed.hv2)]
     {
         let (here, there) = (mixed.workload(from), mixed.workload(to));
         let target = there.addresses().v4.into();

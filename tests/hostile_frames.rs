@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ovn_xdp_kit::central::Southbound;
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::geneve::{Geneve, GeneveOption, OvnKeys};
+use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::link::{self, Mac, Underlay};
-use ovn_xdp_kit::mixed::Mixed;
 use ovn_xdp_kit::namespace::Namespace;
 use ovn_xdp_kit::packet::PacketSocket;
 use ovn_xdp_kit::raw::{Ends, tagged};
@@ -18,7 +17,7 @@ use ovn_xdp_kit::workload::LINK;
 
 fn start() -> Mixed {
     let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
-    let mixed = Mixed::start(binary, Southbound::Standalone).unwrap();
+    let mixed = Mixed::start(binary, LabOptions::default()).unwrap();
     let (from, to) = (mixed.workload("vm1-red"), mixed.workload("vm2-red"));
     let pings = traffic::ping(from.namespace(), to.addresses().v4.into(), 3, PATIENCE).unwrap();
     assert!(pings.received > 0, "the network works before it is attacked");
@@ -35,11 +34,11 @@ fn ends(mixed: &Mixed, from: &str, to: &str) -> Ends {
 /// Puts frames on vm1's interface, as its guest could, and waits until all are dropped for `reason`.
 fn dropped_from_vm1(mixed: &Mixed, reason: &str, frames: &[Vec<u8>]) {
     let wire = PacketSocket::open(mixed.workload("vm1").namespace(), LINK).unwrap();
-    let before = mixed.ours.drops(reason).unwrap();
+    let before = mixed.hv1.drops(reason).unwrap();
     for frame in frames {
         wire.send(frame).unwrap();
     }
-    mixed.ours.wait_for_drops(reason, before, frames.len() as u64).unwrap();
+    mixed.hv1.wait_for_drops(reason, before, frames.len() as u64).unwrap();
 }
 
 #[test]
@@ -114,20 +113,20 @@ impl Attacker {
         namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
         mixed.underlay.attach(&namespace).unwrap();
         let wire = PacketSocket::open(&namespace, Underlay::LINK).unwrap();
-        let to_mac = link::mac_of(mixed.ours.namespace(), Underlay::LINK).unwrap();
+        let to_mac = link::mac_of(mixed.hv1.namespace(), Underlay::LINK).unwrap();
         Self { namespace, wire, to_mac }
     }
 
     /// Sends packets to hv1 from an address, and waits until all are dropped for `reason`.
     fn dropped(&self, mixed: &Mixed, from: [u8; 4], reason: &str, packets: &[Vec<u8>]) {
         let from_mac = link::mac_of(&self.namespace, Underlay::LINK).unwrap();
-        let to = mixed.ours.tunnel_address();
+        let to = mixed.hv1.tunnel_address();
         let ends = Ends { from_mac, to_mac: self.to_mac, from: from.into(), to };
-        let before = mixed.ours.drops(reason).unwrap();
+        let before = mixed.hv1.drops(reason).unwrap();
         for packet in packets {
             self.wire.send(&ends.udp(50_000, 6081, packet)).unwrap();
         }
-        mixed.ours.wait_for_drops(reason, before, packets.len() as u64).unwrap();
+        mixed.hv1.wait_for_drops(reason, before, packets.len() as u64).unwrap();
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ovn_xdp_kit::central::Southbound;
-use ovn_xdp_kit::mixed::Mixed;
+use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::traffic::{self, Numbered};
 use ovn_xdp_kit::wait::{self, PATIENCE};
 
 fn start(southbound: Southbound) -> Mixed {
-    Mixed::start(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), southbound).unwrap()
+    let options = LabOptions { southbound, ..LabOptions::default() };
+    Mixed::start(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), options).unwrap()
 }
 
 /// Datagrams both ways between containers on both chassis, already flowing.
@@ -43,7 +44,7 @@ fn nothing_lost(traffic: [Numbered; 2]) {
 }
 
 fn state(mixed: &Mixed) -> String {
-    let show = mixed.ours.show().unwrap();
+    let show = mixed.hv1.show().unwrap();
     show.pointer("/southbound/state").and_then(|state| state.as_str()).unwrap_or("?").to_owned()
 }
 

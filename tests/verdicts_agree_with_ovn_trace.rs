@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ovn_xdp_kit::capture::Capture;
-use ovn_xdp_kit::central::Southbound;
+use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::link::Mac;
-use ovn_xdp_kit::mixed::Mixed;
 use ovn_xdp_kit::packet::{Frame, PacketSocket};
 use ovn_xdp_kit::raw::{Ends, udp_payload};
 use ovn_xdp_kit::topology::{PORTS, Port};
@@ -76,7 +75,7 @@ const EACH: Duration = Duration::from_secs(3);
 #[test]
 fn frames_go_exactly_where_ovn_trace_says() {
     let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
-    let mut mixed = Mixed::start(binary, Southbound::Standalone).unwrap();
+    let mut mixed = Mixed::start(binary, LabOptions::default()).unwrap();
     for (switch, matching) in
         [("red", "outport == \"vm2-red\" && udp.dst == 81"), ("blue", "ip6 && udp.dst == 81")]
     {

@@ -1,0 +1,112 @@
+//! Our chassis joins over every kind of remote, says what it is (CH-*), and no flag that northd
+//! reads is missing (FF-*), so that no cluster is downgraded by it.
+
+use std::path::Path;
+
+use ovn_xdp_kit::central::{Central, Southbound};
+use ovn_xdp_kit::link::Underlay;
+use ovn_xdp_kit::pki::Identity;
+use ovn_xdp_kit::wait::{self, PATIENCE};
+use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
+
+fn chassis(
+    underlay: &Underlay,
+    name: &str,
+    remote: &str,
+    identity: Option<&Identity>,
+) -> XdpChassis {
+    XdpChassis::new(
+        underlay,
+        XdpOptions {
+            binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
+            name,
+            remote,
+            address: ([192, 0, 2, 1].into(), 24),
+            identity,
+            settings: "",
+        },
+    )
+    .unwrap()
+}
+
+fn await_row(central: &Central, chassis: &XdpChassis, name: &str) {
+    wait::until(&format!("the Chassis row of {name}"), PATIENCE, || {
+        let rows = central.sbctl(&["find", "Chassis", &format!("name={name}")]);
+        let rows = rows.map_err(|error| error.to_string())?;
+        if rows.is_empty() { Err(chassis.log()) } else { Ok(()) }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_chassis_joins_by_unix_tcp_and_tls() {
+    let underlay = Underlay::new(1500).unwrap();
+    let mut central = Central::new(Southbound::Standalone).unwrap();
+    central.listen(&underlay, [192, 0, 2, 9].into(), 24).unwrap();
+    let identity = central.pki().unwrap().identity("hv1").unwrap();
+    for (name, remote, identity) in [
+        ("by-unix", central.remote(), None),
+        ("by-tcp", central.tcp_remote(), None),
+        ("by-tls", central.ssl_remote(), Some(&identity)),
+    ] {
+        let mut chassis = chassis(&underlay, name, &remote, identity);
+        await_row(&central, &chassis, name);
+        let encaps = central.sb("--bare --columns=type,ip,options list Encap").unwrap();
+        assert_eq!(
+            encaps.split_whitespace().collect::<Vec<_>>(),
+            ["geneve", "192.0.2.1", "csum=true"]
+        );
+        central.nbctl(&["--wait=hv", "sync"]).unwrap();
+        chassis.terminate().unwrap();
+        assert_eq!(central.sb("--bare --columns=name list Chassis").unwrap().trim(), "");
+        assert_eq!(central.sb("--bare --columns=name list Chassis_Private").unwrap().trim(), "");
+    }
+}
+
+#[test]
+fn a_server_whose_certificate_another_authority_signed_is_not_trusted() {
+    let underlay = Underlay::new(1500).unwrap();
+    let mut central = Central::new(Southbound::Standalone).unwrap();
+    central.listen(&underlay, [192, 0, 2, 9].into(), 24).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = ovn_xdp_kit::pki::Pki::new(elsewhere.path()).unwrap();
+    let mixed = Identity {
+        ca_cert: other.identity("x").unwrap().ca_cert,
+        ..central.pki().unwrap().identity("hv1").unwrap()
+    };
+    let chassis = chassis(&underlay, "hv1", &central.ssl_remote(), Some(&mixed));
+    wait::until("the connection to be refused by us", PATIENCE, || {
+        let show = chassis.show().map_err(|error| format!("{error:#}"))?;
+        match show.pointer("/southbound/last_error").and_then(|error| error.as_str()) {
+            Some(error) if error.to_lowercase().contains("certificate") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .unwrap();
+    assert_eq!(central.sb("--bare --columns=name list Chassis").unwrap().trim(), "");
+}
+
+#[test]
+fn every_flag_that_northd_reads_is_advertised() {
+    let underlay = Underlay::new(1500).unwrap();
+    let central = Central::new(Southbound::Standalone).unwrap();
+    let chassis = chassis(&underlay, "hv1", &central.remote(), None);
+    await_row(&central, &chassis, "hv1");
+    let config = central.sb("get Chassis hv1 other_config").unwrap();
+    for flag in [
+        "port-up-notif",
+        "ct-no-masked-label",
+        "ovn-ct-lb-related",
+        "mac-binding-timestamp",
+        "fdb-timestamp",
+        "ls-dpg-column",
+        "ct-commit-nat-v2",
+        "ct-commit-to-zone",
+        "ovn-sample-with-registers",
+        "ct-next-zone",
+        "ct-label-flush",
+        "ct-state-save",
+    ] {
+        assert!(config.contains(&format!("{flag}=\"true\"")), "{flag} is not in {config}");
+    }
+}
