@@ -1,1 +1,5 @@
 //! The daemon: Southbound DB, port claims, tunnels, host, API.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod southbound;
