@@ -15,7 +15,7 @@ use crate::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId};
 use crate::learn::Learned;
 use crate::observe::{Decision, Observer};
 use crate::parse::{Layers, Parsed};
-use crate::program::{Op, Pipeline, Program};
+use crate::program::{Op, Pipeline};
 use crate::publish::{Attachment, Datapath, Generation, Place, Port};
 use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
