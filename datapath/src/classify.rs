@@ -109,6 +109,12 @@ impl Table {
         Self { rules }
     }
 
+    /// Bits of the guarded slot that the choice of `chosen` depended on.
+    pub fn consulted(&self, context: &Context, chosen: Option<&Rule>) -> u128 {
+        let _ = (context, chosen);
+        u128::MAX
+    }
+
     /// The rule of the highest priority that matches.
     pub fn lookup(&self, context: &Context) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.clauses.iter().any(|clause| clause.matches(context)))
