@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod host;
 pub mod southbound;
+pub mod tunnels;

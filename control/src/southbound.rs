@@ -5,5 +5,9 @@
 //! function of what we saw.
 
 pub mod binding;
+pub mod chassis;
 pub mod claim;
 pub mod column;
+pub mod feature;
+pub mod learn;
+pub mod monitor;

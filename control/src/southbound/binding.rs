@@ -4,7 +4,7 @@
 
 use super::column;
 use ovn_xdp_datapath::key::VlanId;
-use ovn_xdp_ovsdb::value::Row;
+use ovn_xdp_ovsdb::Row;
 use std::sync::Arc;
 use uuid::Uuid;
 

@@ -2,25 +2,21 @@
 //!
 //! A column that is absent, because the server's schema is older, reads as empty.
 
-use ovn_xdp_ovsdb::value::{Atom, Datum, Row};
+use ovn_xdp_ovsdb::Row;
+use ovn_xdp_ovsdb::value::Atom;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// The elements of a set column.
 pub fn set<'a>(row: &'a Row, column: &str) -> &'a [Atom] {
-    match row.get(column) {
-        Some(Datum::Set(atoms)) => atoms,
-        _ => &[],
-    }
+    row.get(column).map_or(&[], |datum| datum.atoms())
 }
 
 /// The pairs of a map column.
 pub fn map<'a>(row: &'a Row, column: &str) -> &'a [(Atom, Atom)] {
-    match row.get(column) {
-        Some(Datum::Map(pairs)) => pairs,
-        _ => &[],
-    }
+    row.get(column).map_or(&[], |datum| datum.pairs())
 }
 
 /// A string, if there is one.
@@ -79,6 +75,17 @@ pub fn strings(row: &Row, column: &str) -> Vec<Arc<str>> {
         .collect()
 }
 
+/// All pairs of a map of strings.
+pub fn pairs(row: &Row, column: &str) -> BTreeMap<String, String> {
+    map(row, column)
+        .iter()
+        .filter_map(|pair| match pair {
+            (Atom::String(key), Atom::String(value)) => Some((key.to_string(), value.to_string())),
+            _ => None,
+        })
+        .collect()
+}
+
 /// The value of a key of a map of strings.
 pub fn option(row: &Row, column: &str, key: &str) -> Option<Arc<str>> {
     map(row, column).iter().find_map(|pair| match pair {
@@ -122,11 +129,11 @@ pub fn is(uuid: Uuid) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ovn_xdp_ovsdb::value::Datum;
 
     #[test]
     fn absent_and_empty_columns_read_as_nothing() {
-        let mut row = Row::new();
-        row.insert("up".into(), Datum::Set(Vec::new()));
+        let row = Row::made("Port_Binding", [("up", Datum::empty())]);
         assert_eq!(boolean(&row, "up"), None);
         assert_eq!(boolean(&row, "absent"), None);
         assert_eq!(&*text(&row, "absent"), "");
@@ -135,11 +142,9 @@ mod tests {
 
     #[test]
     fn values_are_read_by_their_kind() {
-        let mut row = Row::new();
-        row.insert("tag".into(), Datum::Set(vec![Atom::Integer(7)]));
-        row.insert(
-            "options".into(),
-            Datum::Map(vec![(Atom::String("peer".into()), Atom::String("lrp".into()))]),
+        let row = Row::made(
+            "Port_Binding",
+            [("tag", Datum::from(7)), ("options", Datum::map([("peer", "lrp")]))],
         );
         assert_eq!(integer(&row, "tag"), Some(7));
         assert_eq!(option(&row, "options", "peer").as_deref(), Some("lrp"));
