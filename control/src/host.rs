@@ -7,3 +7,4 @@ pub mod hop;
 pub mod kernel;
 pub mod link;
 pub mod netlink;
+pub mod path;
