@@ -224,6 +224,17 @@ impl Transaction {
         self.add(Kind::Empty, json!({"op": "comment", "comment": text}));
     }
 
+    /// Adds an operation as it goes over the wire (RFC 7047, section 5.2), from a caller that keeps
+    /// operations as data. Names of inserted rows are the caller's: `row` and a number is taken.
+    pub fn operation(&mut self, operation: Value) {
+        let kind = match operation["op"].as_str() {
+            Some("insert") => Kind::Insert,
+            Some("update" | "mutate" | "delete") => Kind::Count,
+            _ => Kind::Empty,
+        };
+        self.add(kind, operation);
+    }
+
     fn add(&mut self, kind: Kind, operation: Value) {
         self.kinds.push(kind);
         self.operations.push(operation);
