@@ -151,7 +151,11 @@ impl fmt::Display for Report {
         let (newest, running) = self.generation;
         writeln!(f, "  Generation {newest}, the workers run {running}")?;
         if self.skipped > 0 {
-            writeln!(f, "  Flows that could not be used: {} (debug/dump-skipped-flows)", self.skipped)?;
+            writeln!(
+                f,
+                "  Flows that could not be used: {} (debug/dump-skipped-flows)",
+                self.skipped
+            )?;
         }
         writeln!(f, "Ports: {}", self.ports.len())?;
         for port in &self.ports {

@@ -37,7 +37,9 @@ pub enum ApiError {
         error: io::Error,
     },
     /// Somebody answers there.
-    #[error("control.socket {path}: another daemon listens there; is system-id unique on this host?")]
+    #[error(
+        "control.socket {path}: another daemon listens there; is system-id unique on this host?"
+    )]
     InUse {
         /// Path.
         path: PathBuf,

@@ -34,7 +34,8 @@ impl Paths {
         match change {
             Change::Neighbour(link, address) => {
                 let rests = |route: &Route| (route.link, route.next) == (link, address);
-                let dirty = self.routes.iter().filter(|(_, route)| route.as_ref().is_some_and(rests));
+                let dirty =
+                    self.routes.iter().filter(|(_, route)| route.as_ref().is_some_and(rests));
                 self.dirty.extend(dirty.map(|(pair, _)| *pair));
             }
             Change::Links | Change::Routes | Change::Lost => {

@@ -1,0 +1,3 @@
+//! The daemon.
+pub mod engine;
+pub mod parts;
