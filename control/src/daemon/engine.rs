@@ -381,7 +381,6 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             self.tell(changes);
             self.compiler.set_peers(&self.tunnels.peers());
             self.claims.chassis(self.registration.ours(), self.registration.our_encaps());
-            self.compiler.set_chassis(self.registration.ours());
         }
     }
 
@@ -446,7 +445,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         for action in self.claims.run(now) {
             match action {
                 Action::Bind { row, port, interface, tag } => {
-                    tracing::info!(%port, tag = tag.map(|tag| tag.get()), "port bound");
+                    tracing::info!(%port, tag = tag.map(|tag| tag.vid.get()), "port bound");
                     self.compiler.bind(row, &port, interface, tag);
                     self.stale = true;
                 }

@@ -2,7 +2,8 @@
 
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
-use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, TunnelId, VlanId};
+use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, TunnelId};
+use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::replica::Change;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,14 +17,12 @@ pub trait Compiler {
 
     /// Rows changed.
     fn apply(&mut self, changes: &[Change]);
-    /// Our row of Chassis.
-    fn set_chassis(&mut self, chassis: Option<Uuid>);
     /// An interface was attached.
     fn set_interface(&mut self, id: InterfaceId, name: &str);
     /// An interface was detached.
     fn remove_interface(&mut self, id: InterfaceId);
     /// A port is here.
-    fn bind(&mut self, row: Uuid, port: &Arc<str>, interface: InterfaceId, tag: Option<VlanId>);
+    fn bind(&mut self, row: Uuid, port: &Arc<str>, interface: InterfaceId, tag: Option<Tag>);
     /// A port is no longer here.
     fn unbind(&mut self, row: Uuid, port: &Arc<str>);
     /// A tunnel is new or changed.
@@ -33,7 +32,7 @@ pub trait Compiler {
     /// Addresses from which tunnel packets are accepted.
     fn set_peers(&mut self, peers: &BTreeSet<IpAddr>);
     /// Datapaths that concern us now.
-    fn local_datapaths(&self) -> Vec<(Uuid, DatapathKey)>;
+    fn local_datapaths(&mut self) -> Vec<(Uuid, DatapathKey)>;
     /// Compiles and hands to the workers; the number of the newest generation.
     fn publish(&mut self) -> u64;
     /// Names of ports by their keys.

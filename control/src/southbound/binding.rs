@@ -4,6 +4,7 @@
 
 use super::column;
 use ovn_xdp_datapath::key::VlanId;
+use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::Row;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -28,8 +29,8 @@ pub struct PortRow {
     pub kind: Kind,
     /// `parent_port`.
     pub parent: Option<Arc<str>>,
-    /// `tag`.
-    pub tag: Option<VlanId>,
+    /// `tag`, as the header of `options:ethtype` (PBO-5).
+    pub tag: Option<Tag>,
     /// `chassis`.
     pub chassis: Option<Uuid>,
     /// `additional_chassis`.
@@ -82,7 +83,8 @@ impl PortRow {
             parent: nonempty(column::string(row, "parent_port")),
             tag: column::integer(row, "tag")
                 .and_then(|tag| u16::try_from(tag).ok())
-                .and_then(VlanId::new),
+                .and_then(VlanId::new)
+                .map(|vid| Tag { tpid: tpid(row), vid }),
             chassis: column::uuid(row, "chassis"),
             additional: column::uuids(row, "additional_chassis"),
             encap: column::uuid(row, "encap"),
@@ -109,5 +111,12 @@ impl PortRow {
         } else {
             Verdict::Never
         }
+    }
+}
+
+fn tpid(row: &Row) -> u16 {
+    match column::option(row, "options", "ethtype").as_deref() {
+        Some("802.1ad") => 0x88a8,
+        _ => 0x8100,
     }
 }

@@ -14,7 +14,8 @@ mod write;
 pub use write::Write;
 
 use super::binding::{Kind, PortRow, Verdict};
-use ovn_xdp_datapath::key::{InterfaceId, VlanId};
+use ovn_xdp_datapath::key::InterfaceId;
+use ovn_xdp_datapath::publish::Tag;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,15 +60,24 @@ pub enum State {
 /// A port bound here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Local {
+    /// `logical_port`.
+    pub port: Arc<str>,
     /// Its attachment.
     pub interface: InterfaceId,
     /// Tag of a nested container.
-    pub tag: Option<VlanId>,
+    pub tag: Option<Tag>,
     /// As what it is bound.
     pub role: Role,
     /// Where it stands.
     pub state: State,
     encap: Option<IpAddr>,
+}
+
+impl Local {
+    /// Whether both are the same port in the same place.
+    fn is_at(&self, other: &Self) -> bool {
+        (&self.port, self.interface, self.tag) == (&other.port, other.interface, other.tag)
+    }
 }
 
 /// As what a port is bound.
@@ -93,7 +103,7 @@ pub enum Action {
         /// Attachment.
         interface: InterfaceId,
         /// Tag of a nested container.
-        tag: Option<VlanId>,
+        tag: Option<Tag>,
     },
     /// The port is not here any more.
     Unbind {
@@ -354,41 +364,35 @@ impl Claims {
     /// Brings one row's binding and its columns to what they should be.
     fn settle(&mut self, uuid: Uuid, actions: &mut Vec<Action>) {
         let wanted = self.wanted(uuid);
-        let name = self.rows.get(&uuid).map(|row| row.name.clone());
         let before = self.local.get(&uuid).cloned();
-        match (&before, wanted) {
-            (None, None) => {}
-            (Some(_), None) => {
-                self.local.remove(&uuid);
-                self.unfinished.remove(&uuid);
-                actions.push(Action::Unbind {
+        let same = match (&before, &wanted) {
+            (Some(before), Some(wanted)) => before.is_at(wanted),
+            _ => false,
+        };
+        if let Some(before) = before.as_ref().filter(|_| !same) {
+            self.local.remove(&uuid);
+            self.unfinished.remove(&uuid);
+            if wanted.as_ref().is_none_or(|wanted| wanted.port != before.port) {
+                actions.push(Action::Unbind { row: uuid, port: before.port.clone() });
+            }
+        }
+        if let Some(mut wanted) = wanted {
+            if let Some(before) = before.as_ref().filter(|_| same) {
+                wanted.state = before.state;
+            } else {
+                actions.push(Action::Bind {
                     row: uuid,
-                    port: name.clone().unwrap_or_else(|| Arc::from("")),
+                    port: wanted.port.clone(),
+                    interface: wanted.interface,
+                    tag: wanted.tag,
                 });
+                self.unfinished.insert(uuid);
             }
-            (before, Some(wanted)) => {
-                let same = before.as_ref().is_some_and(|before| {
-                    (before.interface, before.tag) == (wanted.interface, wanted.tag)
-                });
-                let state = match before {
-                    Some(before) if same => before.state,
-                    _ => State::Claimed,
-                };
-                if !same {
-                    actions.push(Action::Bind {
-                        row: uuid,
-                        port: name.clone().unwrap_or_else(|| Arc::from("")),
-                        interface: wanted.interface,
-                        tag: wanted.tag,
-                    });
-                    self.unfinished.insert(uuid);
-                }
-                self.local.insert(uuid, Local { state, ..wanted });
-            }
+            self.local.insert(uuid, wanted);
         }
         self.finish(uuid);
         if self.local.get(&uuid) != before.as_ref()
-            && let Some(name) = name
+            && let Some(name) = self.rows.get(&uuid).map(|row| row.name.clone())
         {
             self.touch_children(&name);
         }
@@ -421,14 +425,19 @@ impl Claims {
                 return None;
             }
             let host = self.local.get(parent).filter(|host| host.role != Role::Unclaimed)?;
-            let tag = Some(row.tag?);
-            return Some(Local { tag, state: State::Claimed, ..host.clone() });
+            return Some(Local {
+                port: row.name.clone(),
+                tag: Some(row.tag?),
+                state: State::Claimed,
+                ..host.clone()
+            });
         }
         let vif = self.interfaces.get(&row.name)?;
         if row.iface_id_ver.is_some() && row.iface_id_ver != vif.version {
             return None;
         }
         Some(Local {
+            port: row.name.clone(),
             interface: vif.interface,
             tag: None,
             role: own,

@@ -1,7 +1,8 @@
 use super::*;
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
-use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId, VlanId};
+use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId};
+use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::value::{Atom, Datum};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -37,10 +38,9 @@ struct FakeCompiler {
 impl Compiler for FakeCompiler {
     type Names = NoNames;
     fn apply(&mut self, _: &[Change]) {}
-    fn set_chassis(&mut self, _: Option<Uuid>) {}
     fn set_interface(&mut self, _: InterfaceId, _: &str) {}
     fn remove_interface(&mut self, _: InterfaceId) {}
-    fn bind(&mut self, _: Uuid, port: &Arc<str>, interface: InterfaceId, _: Option<VlanId>) {
+    fn bind(&mut self, _: Uuid, port: &Arc<str>, interface: InterfaceId, _: Option<Tag>) {
         self.bound.insert(port.to_string(), interface);
         self.local = vec![(Uuid::from_u128(50), DatapathKey::new(1).unwrap())];
     }
@@ -59,7 +59,7 @@ impl Compiler for FakeCompiler {
     fn set_peers(&mut self, peers: &BTreeSet<IpAddr>) {
         self.peers = peers.clone();
     }
-    fn local_datapaths(&self) -> Vec<(Uuid, DatapathKey)> {
+    fn local_datapaths(&mut self) -> Vec<(Uuid, DatapathKey)> {
         self.local.clone()
     }
     fn publish(&mut self) -> u64 {

@@ -1,4 +1,5 @@
 use super::*;
+use ovn_xdp_datapath::key::VlanId;
 use proptest::prelude::*;
 
 const ME: Uuid = Uuid::from_u128(1);
@@ -23,8 +24,12 @@ fn port(name: &str) -> PortRow {
     }
 }
 
+fn tagged(vid: u16) -> Option<Tag> {
+    VlanId::new(vid).map(|vid| Tag { tpid: 0x8100, vid })
+}
+
 fn child(name: &str, parent: &str, tag: u16) -> PortRow {
-    PortRow { parent: Some(parent.into()), tag: VlanId::new(tag), ..port(name) }
+    PortRow { parent: Some(parent.into()), tag: tagged(tag), ..port(name) }
 }
 
 /// A database of Port_Binding, workers, and the claims of one chassis between them.
@@ -236,7 +241,7 @@ fn a_child_that_was_there_first_is_claimed_with_its_parent_and_comes_up_after_it
         .map(Write::row)
         .collect();
     assert_eq!(ups, [vm, foo]);
-    assert_eq!(world.claims.get(foo).unwrap().tag, VlanId::new(7));
+    assert_eq!(world.claims.get(foo).unwrap().tag, tagged(7));
 }
 
 #[test]
@@ -337,7 +342,7 @@ fn a_vif_that_becomes_a_container_in_one_update_leaves_its_interface() {
     world.delete(foo);
     world.rest();
     let local = world.claims.get(again).unwrap();
-    assert_eq!((local.interface, local.tag), (InterfaceId(1), VlanId::new(9)));
+    assert_eq!((local.interface, local.tag), (InterfaceId(1), tagged(9)));
     assert_eq!(world.rows[&again].up, Some(true));
 }
 
@@ -556,7 +561,7 @@ impl World {
                 let fresh = old.unwrap_or_else(|| port(name));
                 let row = PortRow {
                     parent: parent.map(Arc::from),
-                    tag: parent.and_then(|_| VlanId::new(tag)),
+                    tag: parent.and_then(|_| tagged(tag)),
                     requested: REQUESTED[usize::from(requested)].map(Arc::from),
                     ..fresh
                 };
