@@ -6,6 +6,7 @@
 
 mod reader;
 
+use ovn_xdp_port::Polling;
 use reader::Reader;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,14 +107,12 @@ pub struct Datapath {
     pub cores: Vec<u16>,
     /// Receive queues to open on each NIC; `None` means all that it has.
     pub queues: Option<u16>,
-    /// Spin instead of sleeping when idle.
-    pub polling: bool,
+    /// What workers without work do.
+    pub polling: Polling,
     /// Verdicts that each worker caches.
     pub cache_entries: u32,
-    /// Frames of 4096 bytes that each worker owns.
+    /// Buffers of 2 KiB that each worker owns.
     pub frames: u32,
-    /// The largest frame of a workload, bytes without its tag.
-    pub trunk_mtu: u16,
 }
 
 /// The local API, `[control]`.
@@ -259,23 +258,20 @@ impl Datapath {
             list.iter().map(|core| reader::integer(core, 0, 4095)).collect::<Option<Vec<u16>>>()
         });
         let queues = section.optional("queues", "1 to 256", |v| reader::integer(v, 1, 256));
-        let polling = section.optional("polling", reader::BOOLEAN, reader::boolean);
+        let polling = section.optional("polling", POLLING, |v| reader::text(v)?.parse().ok());
         let cache_entries = section.optional("cache-entries", "1024 to 16777216", |value| {
             reader::integer(value, 1024, 16_777_216)
         });
         let frames =
-            section.optional("frames", "1024 to 1048576", |v| reader::integer(v, 1024, 1_048_576));
-        let trunk_mtu =
-            section.optional("mtu", "1500 to 9200", |value| reader::integer(value, 1500, 9200));
+            section.optional("frames", "8192 to 4194304", |v| reader::integer(v, 8192, 4_194_304));
         reader.absorb(section);
         Self {
             workers: workers.unwrap_or(1),
             cores: cores.unwrap_or_default(),
             queues,
-            polling: polling.unwrap_or(false),
+            polling: polling.unwrap_or_default(),
             cache_entries: cache_entries.unwrap_or(65_536),
-            frames: frames.unwrap_or(8192),
-            trunk_mtu: trunk_mtu.unwrap_or(9000),
+            frames: frames.unwrap_or(ovn_xdp_port::ports::DEFAULT_FRAMES),
         }
     }
 }
@@ -297,6 +293,7 @@ pub fn default_socket(system_id: &str) -> PathBuf {
     PathBuf::from(format!("/run/ovn-xdp/{system_id}.sock"))
 }
 
+const POLLING: &str = "\"busy\", \"adaptive\" or \"sleep\"";
 const REMOTE: &str = "a comma list of tcp:HOST:PORT, ssl:HOST:PORT and unix:PATH, or one file:PATH";
 const PROBE: &str = "0 (off), or milliseconds from 1000";
 const MAPPINGS: &str = "a comma list of NETWORK:INTERFACE";

@@ -284,7 +284,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             };
             let id = match self.attached.get(port) {
                 Some(attached) => attached.id,
-                None => match self.ports.attach_interface(&interface.name, link.index) {
+                None => match self.ports.attach_interface(&interface.name) {
                     Ok(id) => {
                         tracing::info!(%port, interface = %interface.name, "interface attached");
                         self.compiler.set_interface(id, &interface.name);
@@ -342,7 +342,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             Some(nic) => *nic,
             None => {
                 let link = links.get(hop.link)?;
-                match self.ports.open_nic(&link.name, link.index) {
+                match self.ports.open_nic(&link.name) {
                     Ok(nic) => {
                         tracing::info!(nic = %link.name, "NIC opened");
                         self.nics.insert(hop.link, nic);
@@ -410,7 +410,8 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             turn.transactions.push((Concern::Claims(rows), operations));
         }
         self.report(clock, &mut turn);
-        if self.initial && !self.offline {
+        let due = self.learning.deadline().is_some_and(|due| due <= clock.now);
+        if due && self.initial && !self.offline {
             let names = self.compiler.names();
             let operations = self.learning.take(clock.now, clock.wall, &names);
             if !operations.is_empty() {

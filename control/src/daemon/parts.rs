@@ -45,14 +45,14 @@ pub trait Ports {
     ///
     /// # Errors
     /// A line that says why not.
-    fn attach_interface(&mut self, name: &str, link: u32) -> Result<InterfaceId, String>;
+    fn attach_interface(&mut self, name: &str) -> Result<InterfaceId, String>;
     /// Lets go of an interface that may be gone already.
     fn detach_interface(&mut self, id: InterfaceId);
     /// Opens a NIC that tunnels leave by; its number for the workers.
     ///
     /// # Errors
     /// A line that says why not.
-    fn open_nic(&mut self, name: &str, link: u32) -> Result<u16, String>;
+    fn open_nic(&mut self, name: &str) -> Result<u16, String>;
     /// Addresses at which tunnels end.
     fn set_tunnel_addresses(&mut self, addresses: &[IpAddr]);
 }

@@ -80,7 +80,7 @@ struct FakePorts {
 }
 
 impl Ports for FakePorts {
-    fn attach_interface(&mut self, name: &str, _: u32) -> Result<InterfaceId, String> {
+    fn attach_interface(&mut self, name: &str) -> Result<InterfaceId, String> {
         if self.broken {
             return Err("no".to_owned());
         }
@@ -91,7 +91,7 @@ impl Ports for FakePorts {
     fn detach_interface(&mut self, id: InterfaceId) {
         self.attached.remove(&id);
     }
-    fn open_nic(&mut self, name: &str, _: u32) -> Result<u16, String> {
+    fn open_nic(&mut self, name: &str) -> Result<u16, String> {
         self.nics.push(name.to_owned());
         Ok(self.nics.len() as u16 - 1)
     }
