@@ -44,15 +44,24 @@ impl Key {
         }
     }
 
-    /// The hash of the key, of the connection in both senses of the word.
+    /// The hash of the key, which finds it.
     #[inline]
     pub fn hash(&self, seed: u64) -> u64 {
-        let mut hash = seed;
-        for word in [self.origin, self.fields[0], self.fields[1], self.fields[2], self.fields[3]] {
-            hash = mix(hash ^ word as u64, (word >> 64) as u64 ^ SEED);
-        }
-        mix(hash, SEED)
+        let [link, source, destination, transport] = self.fields;
+        hash(seed, [self.origin, link, source, destination, transport])
     }
+
+    /// The hash of the packet's flow, however it came in: its tags are no part of it.
+    pub fn flow(&self, seed: u64) -> u64 {
+        let [link, source, destination, transport] = self.fields;
+        hash(seed, [0, link >> 16, source, destination, transport])
+    }
+}
+
+#[inline]
+fn hash(seed: u64, words: [u128; 5]) -> u64 {
+    let step = |hash, word: u128| mix(hash ^ word as u64, (word >> 64) as u64 ^ SEED);
+    mix(words.into_iter().fold(seed, step), SEED)
 }
 
 /// Folds the product of two words; both should be hard to guess or well spread.
