@@ -12,27 +12,37 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct FieldSets {
     pub(super) field: Slice,
-    masks: Vec<(u128, HashMap<u128, Box<[u32]>>)>,
+    masks: Vec<Members<Box<[u32]>>>,
 }
 
-/// [`FieldSets`] of all fields, under construction. Sets are the same if they are the same
-/// allocation.
+/// Values under one mask, and the sets that each belongs to.
+#[derive(Clone, Debug)]
+struct Members<L> {
+    mask: u128,
+    of: HashMap<u128, L>,
+}
+
+/// [`FieldSets`] of all fields, under construction.
 #[derive(Default)]
-pub(super) struct Builder {
-    fields: Vec<(Slice, Vec<Arc<[Masked]>>, HashMap<usize, u32>)>,
+pub(super) struct Builder(Vec<Entered>);
+
+/// The sets entered for one field; they are the same if they are the same allocation.
+struct Entered {
+    field: Slice,
+    sets: Vec<Arc<[Masked]>>,
+    numbers: HashMap<usize, u32>,
 }
 
 impl Builder {
     /// Enters a set, and gives the number of its field and its own there.
     pub(super) fn enter(&mut self, field: Slice, set: &Arc<[Masked]>) -> (u16, u32) {
-        let found = self.fields.iter().position(|entry| entry.0 == field);
+        let found = self.0.iter().position(|entered| entered.field == field);
         let index = found.unwrap_or_else(|| {
-            self.fields.push((field, Vec::new(), HashMap::new()));
-            self.fields.len() - 1
+            self.0.push(Entered { field, sets: Vec::new(), numbers: HashMap::new() });
+            self.0.len() - 1
         });
-        let (_, sets, numbers) = &mut self.fields[index];
-        let address = set.as_ptr().addr();
-        let number = *numbers.entry(address).or_insert_with(|| {
+        let Entered { sets, numbers, .. } = &mut self.0[index];
+        let number = *numbers.entry(set.as_ptr().addr()).or_insert_with(|| {
             sets.push(Arc::clone(set));
             sets.len() as u32 - 1
         });
@@ -40,29 +50,30 @@ impl Builder {
     }
 
     pub(super) fn finish(self) -> Box<[FieldSets]> {
-        self.fields.into_iter().map(|(field, sets, _)| FieldSets::new(field, &sets)).collect()
+        self.0.into_iter().map(|entered| FieldSets::new(entered.field, &entered.sets)).collect()
     }
 }
 
 impl FieldSets {
     fn new(field: Slice, sets: &[Arc<[Masked]>]) -> Self {
-        let mut masks: Vec<(u128, HashMap<u128, Vec<u32>>)> = Vec::new();
+        let mut masks: Vec<Members<Vec<u32>>> = Vec::new();
         for (number, set) in sets.iter().enumerate() {
+            let number = number as u32;
             for value in set.iter() {
-                let found = masks.iter().position(|(mask, _)| *mask == value.mask);
+                let found = masks.iter().position(|members| members.mask == value.mask);
                 let index = found.unwrap_or_else(|| {
-                    masks.push((value.mask, HashMap::new()));
+                    masks.push(Members { mask: value.mask, of: HashMap::new() });
                     masks.len() - 1
                 });
-                let numbers = masks[index].1.entry(value.value).or_default();
-                if numbers.last() != Some(&(number as u32)) {
-                    numbers.push(number as u32);
+                let numbers = masks[index].of.entry(value.value).or_default();
+                if numbers.last() != Some(&number) {
+                    numbers.push(number);
                 }
             }
         }
-        let frozen = |(mask, values): (u128, HashMap<u128, Vec<u32>>)| {
-            let values = values.into_iter().map(|(value, numbers)| (value, numbers.into()));
-            (mask, values.collect())
+        let frozen = |Members { mask, of }: Members<Vec<u32>>| {
+            let of = of.into_iter().map(|(value, numbers)| (value, numbers.into())).collect();
+            Members { mask, of }
         };
         Self { field, masks: masks.into_iter().map(frozen).collect() }
     }
@@ -70,9 +81,9 @@ impl FieldSets {
     /// The sets that `value` belongs to, a sorted list for each mask; one may be in several.
     #[inline]
     pub(super) fn of(&self, value: u128) -> impl Iterator<Item = &[u32]> {
-        self.masks
-            .iter()
-            .filter_map(move |(mask, values)| values.get(&(value & mask)).map(|numbers| &**numbers))
+        self.masks.iter().filter_map(move |members| {
+            members.of.get(&(value & members.mask)).map(|numbers| &**numbers)
+        })
     }
 
     /// Whether `value` belongs to `set`.

@@ -9,7 +9,7 @@ use super::sets::{Builder, FieldSets};
 use super::{Clause, Literal, Masked, Rule, SMALL_SET, Values};
 use crate::cache::mix;
 use crate::field::Context;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 
 /// The structure; it holds places of rules, not rules.
@@ -19,6 +19,9 @@ pub(super) struct Tuples {
     groups: Vec<Group>,
     sets: Box<[FieldSets]>,
 }
+
+/// What clauses look at: slots and their bits, and the field whose sets they choose by.
+type Look = (Box<[(u8, u128)]>, Option<u16>);
 
 /// Clauses that look at the same bits.
 #[derive(Clone, Debug)]
@@ -60,8 +63,7 @@ const MOST_EXPANDED: usize = 16;
 
 impl Tuples {
     pub(super) fn new(rules: &[Rule]) -> Self {
-        let mut groups: hashbrown::HashMap<(Box<[(u8, u128)]>, Option<u16>), Group> =
-            hashbrown::HashMap::new();
+        let mut groups: HashMap<Look, Group> = HashMap::new();
         let mut sets = Builder::default();
         for (place, rule) in rules.iter().enumerate() {
             for clause in &*rule.clauses {
