@@ -183,6 +183,15 @@ impl Table {
         &self.rules
     }
 
+    /// How the table is looked up: `constant`, `linear` or `tuples`.
+    pub fn structure(&self) -> &'static str {
+        match &self.shape {
+            Shape::Constant => "constant",
+            Shape::Linear => "linear",
+            Shape::Tuples(_) => "tuples",
+        }
+    }
+
     /// Bits of the guarded slot that the choice of `chosen` depended on, given all other fields.
     pub fn consulted(&self, context: &Context, chosen: Option<&Rule>) -> u128 {
         if self.guarded.bits == 0 {
