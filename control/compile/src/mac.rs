@@ -8,7 +8,8 @@ pub fn parse(text: &str) -> Option<Mac> {
     let mut bytes = text.split(':');
     for byte in &mut mac {
         let digits = bytes.next()?;
-        let plain = (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let plain =
+            (1..=2).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
         *byte = plain.then(|| u8::from_str_radix(digits, 16).ok())??;
     }
     bytes.next().is_none().then_some(mac)

@@ -209,10 +209,7 @@ mod tests {
     fn a_key_out_of_range_says_what_the_range_is() {
         let row = Row::made(
             "Datapath_Binding",
-            [
-                ("tunnel_key", Datum::from(1 << 24)),
-                ("external_ids", Datum::map::<&str, &str>([])),
-            ],
+            [("tunnel_key", Datum::from(1 << 24)), ("external_ids", Datum::map::<&str, &str>([]))],
         );
         let error = DatapathBinding::from_row(Uuid::nil(), &row).unwrap_err().to_string();
         assert!(error.contains("1..16777215") && error.contains("16777216"), "{error}");
