@@ -1,9 +1,9 @@
 //! Verdicts by what identifies a packet's connection: one look-up for an established packet.
 //!
 //! Sets of eight ways, found by a seeded hash, so that a tenant cannot aim at a set; memory is fixed
-//! at the start but for the verdicts themselves. A full set gives up the way that has not been used
-//! since the hand came by (CLOCK). A verdict that does not hold for a packet is replaced by that
-//! packet's.
+//! at the start but for the verdicts themselves. A key may be in two sets, so that the cache fills
+//! to its capacity before anything has to go; then the way that has not been used since the hand
+//! came by goes (CLOCK). A verdict that does not hold for a packet is replaced by that packet's.
 
 use crate::parse::Parsed;
 use crate::verdict::Verdict;
@@ -44,15 +44,24 @@ impl Key {
         }
     }
 
-    /// The hash of the key, of the connection in both senses of the word.
+    /// The hash of the key, which finds it.
     #[inline]
     pub fn hash(&self, seed: u64) -> u64 {
-        let mut hash = seed;
-        for word in [self.origin, self.fields[0], self.fields[1], self.fields[2], self.fields[3]] {
-            hash = mix(hash ^ word as u64, (word >> 64) as u64 ^ SEED);
-        }
-        mix(hash, SEED)
+        let [link, source, destination, transport] = self.fields;
+        hash(seed, [self.origin, link, source, destination, transport])
     }
+
+    /// The hash of the packet's flow, however it came in: its tags are no part of it.
+    pub fn flow(&self, seed: u64) -> u64 {
+        let [link, source, destination, transport] = self.fields;
+        hash(seed, [0, link >> 16, source, destination, transport])
+    }
+}
+
+#[inline]
+fn hash(seed: u64, words: [u128; 5]) -> u64 {
+    let step = |hash, word: u128| mix(hash ^ word as u64, (word >> 64) as u64 ^ SEED);
+    mix(words.into_iter().fold(seed, step), SEED)
 }
 
 /// Folds the product of two words; both should be hard to guess or well spread.
@@ -81,6 +90,8 @@ pub struct Cache {
     sets: Box<[Set]>,
     entries: Box<[Option<Box<Entry>>]>,
     mask: usize,
+    /// Which of its two sets the next key without a free way takes one from.
+    turn: bool,
 }
 
 /// Signatures of the ways of a set, so that a look-up reads one line of memory before the entry.
@@ -103,13 +114,19 @@ impl Cache {
             sets: vec![Set::default(); sets].into(),
             entries: std::iter::repeat_with(|| None).take(sets * WAYS).collect(),
             mask: sets - 1,
+            turn: false,
         }
     }
 
     /// The place of the entry with this key.
     #[inline]
     pub fn find(&mut self, hash: u64, key: &Key) -> Option<usize> {
-        let index = hash as usize & self.mask;
+        let [first, second] = self.sets_of(hash);
+        self.find_in(first, hash, key).or_else(|| self.find_in(second, hash, key))
+    }
+
+    #[inline]
+    fn find_in(&mut self, index: usize, hash: u64, key: &Key) -> Option<usize> {
         let signature = signature(hash);
         let set = &mut self.sets[index];
         for way in 0..WAYS {
@@ -124,6 +141,11 @@ impl Cache {
         None
     }
 
+    #[inline]
+    fn sets_of(&self, hash: u64) -> [usize; 2] {
+        [hash as usize & self.mask, hash.wrapping_mul(SEED).rotate_left(32) as usize & self.mask]
+    }
+
     /// The entry at a place that [`Cache::find`] gave.
     #[inline]
     pub fn entry(&mut self, place: usize) -> Option<&mut Entry> {
@@ -132,18 +154,24 @@ impl Cache {
 
     /// Keeps an entry, in the place of the one with its key or of another; whether another went.
     pub fn insert(&mut self, hash: u64, entry: Entry) -> bool {
-        let place = self.find(hash, &entry.key);
-        let index = hash as usize & self.mask;
-        let (place, evicted) = match place {
+        let (place, evicted) = match self.find(hash, &entry.key) {
             Some(place) => (place, false),
             None => {
+                let sets = self.sets_of(hash);
+                let free = |&index: &usize| {
+                    let signatures = &self.sets[index].signatures;
+                    signatures.iter().position(|signature| *signature == 0).map(|way| (index, way))
+                };
+                let found = sets.iter().find_map(free);
+                let (index, way) = found.unwrap_or_else(|| {
+                    let index = sets[usize::from(self.turn)];
+                    self.turn = !self.turn;
+                    (index, self.sets[index].victim())
+                });
                 let set = &mut self.sets[index];
-                let base = index * WAYS;
-                let free = (0..WAYS).find(|way| self.entries[base + way].is_none());
-                let way = free.unwrap_or_else(|| set.victim());
                 set.signatures[way] = signature(hash);
                 set.used |= 1 << way;
-                (base + way, free.is_none())
+                (index * WAYS + way, found.is_none())
             }
         };
         self.entries[place] = Some(Box::new(entry));

@@ -56,7 +56,7 @@ impl Drops {
 pub struct PortCounters {
     /// Frames from the workload.
     pub rx_packets: Counter,
-    /// Their bytes, tags not counted when they were beside the frame.
+    /// Their bytes, with tags.
     pub rx_bytes: Counter,
     /// Frames to the workload.
     pub tx_packets: Counter,

@@ -275,35 +275,24 @@ fn ipv6(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
     let mut at = at + 40;
     let mut fragment = 0;
     // CT-19: extension headers are skipped to the transport header.
-    loop {
-        let length = match next {
-            0 | 43 | 60 | 51 | 44 => {
-                let Some(extension) = head.get(at..).and_then(|rest| rest.first_chunk::<8>())
-                else {
-                    return;
-                };
-                let length = match next {
-                    51 => (usize::from(extension[1]) + 2) * 4,
-                    44 => {
-                        let offset = u16::from_be_bytes([extension[2], extension[3]]);
-                        if offset != 0 {
-                            fragment = FRAGMENT;
-                        }
-                        if offset & 0xfff8 != 0 {
-                            fragment |= LATER_FRAGMENT;
-                        }
-                        8
-                    }
-                    _ => (usize::from(extension[1]) + 1) * 8,
-                };
-                next = extension[0];
-                length
-            }
-            _ => break,
+    while matches!(next, 0 | 43 | 44 | 51 | 60) {
+        let Some(extension) = head.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+            return;
         };
+        let length = match next {
+            51 => (usize::from(extension[1]) + 2) * 4,
+            44 => 8,
+            _ => (usize::from(extension[1]) + 1) * 8,
+        };
+        if next == 44 {
+            let offset = u16::from_be_bytes([extension[2], extension[3]]);
+            fragment |= if offset != 0 { FRAGMENT } else { 0 };
+            fragment |= if offset & 0xfff8 != 0 { LATER_FRAGMENT } else { 0 };
+        }
         if head.len() < at + length {
             return;
         }
+        next = extension[0];
         at += length;
         if fragment & LATER_FRAGMENT != 0 {
             next = protocol::FRAGMENT;

@@ -67,7 +67,7 @@ pub struct Packet<'a> {
     pub parsed: &'a Parsed,
     /// Bytes of the frame with a tag beside it counted.
     pub wire_len: u32,
-    /// Hash of its cache key: the source port of tunnels, the choice of `select`.
+    /// Hash of its flow: the source port of tunnels, the choice of `select`.
     pub hash: u64,
 }
 

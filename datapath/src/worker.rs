@@ -113,7 +113,7 @@ impl Worker {
             }
         };
         let key = Key::interface(interface.0, &parsed);
-        let arrived = Arrived { now, key, parsed, vlan, start: From::Interface(interface) };
+        let arrived = Arrived { now, key, parsed, vlan, origin: Origin::Interface(interface) };
         self.forward(arrived, frame, io);
     }
 
@@ -123,7 +123,7 @@ impl Worker {
         let arrived = match self.unwrap(&mut frame) {
             Ok((outer, parsed)) => {
                 let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
-                Arrived { now, key, parsed, vlan: None, start: From::Tunnel(outer) }
+                Arrived { now, key, parsed, vlan: None, origin: Origin::Tunnel(outer) }
             }
             Err(reason) => {
                 self.counters.drops.count(reason);
@@ -172,7 +172,7 @@ impl Worker {
                 self.counters.hits.add(1);
                 count_arrival(
                     &entry.verdict,
-                    matches!(arrived.start, From::Interface(_)),
+                    matches!(arrived.origin, Origin::Interface(_)),
                     wire_len,
                 );
                 return flood::deliver(
@@ -202,7 +202,7 @@ impl Worker {
         frame: I::Frame,
         io: &mut I,
     ) {
-        let walked = match self.walk(arrived, hash, wire_len, frame.head(), &mut ()) {
+        let walked = match self.walk(arrived, wire_len, frame.head(), &mut ()) {
             Ok(walked) => walked,
             Err(reason) => {
                 self.counters.drops.count(reason);
@@ -213,7 +213,7 @@ impl Worker {
         for fact in walked.learned {
             self.learner.report(arrived.now, fact, &self.counters);
         }
-        count_arrival(&verdict, matches!(arrived.start, From::Interface(_)), wire_len);
+        count_arrival(&verdict, matches!(arrived.origin, Origin::Interface(_)), wire_len);
         let layers = &arrived.parsed.layers;
         flood::deliver(&verdict, &walked.built, frame, arrived.vlan, layers, &self.counters, io);
         if verdict.cacheable && verdict.outputs.len() <= MOST_OUTPUTS {
@@ -229,21 +229,21 @@ impl Worker {
     fn walk<O: Observer>(
         &mut self,
         arrived: &Arrived,
-        hash: u64,
         wire_len: u32,
         head: &[u8],
         observer: &mut O,
     ) -> Result<Walked, DropReason> {
-        let start = match &arrived.start {
-            From::Interface(interface) => {
+        let start = match &arrived.origin {
+            Origin::Interface(interface) => {
                 demux(&self.generation, *interface, arrived.parsed.tci())?
             }
-            From::Tunnel(outer) => Start::Tunnel {
+            Origin::Tunnel(outer) => Start::Tunnel {
                 datapath: DatapathKey::new(outer.vni).ok_or(DropReason::UnknownVni)?,
                 inport: outer.inport,
                 outport: outer.outport,
             },
         };
+        let hash = arrived.key.flow(self.seed);
         let packet = Packet { head, parsed: &arrived.parsed, wire_len, hash };
         let generation = Arc::clone(&self.generation);
         let surroundings = Own {
@@ -294,10 +294,10 @@ struct Arrived {
     key: Key,
     parsed: Parsed,
     vlan: Option<VlanHeader>,
-    start: From,
+    origin: Origin,
 }
 
-enum From {
+enum Origin {
     Interface(InterfaceId),
     Tunnel(geneve::Arrival),
 }

@@ -178,8 +178,9 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         Ok(())
     }
 
-    /// Section 5.11: the sender is told, by an error that enters this datapath's ingress pipeline
-    /// as if the destination had sent it (PHY-03).
+    /// Section 5.11: the sender is told, as if by the destination (PHY-03). The error leaves by the
+    /// port that the packet came in on; upstream has the ingress pipeline find that port again, but
+    /// there port security would take the error for a forgery.
     fn too_big(&mut self, branch: &Branch<'g>, max_frame: usize) -> Result<(), DropReason> {
         self.cacheable = false;
         let rewrite = self.rewrite(branch);
@@ -195,16 +196,16 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
         let mut error = branch.clone();
         self.replace(&mut error, frame)?;
+        let inport = error.context.get(field::INPORT);
+        let inport = u16::try_from(inport).ok().and_then(PortKey::new).ok_or(DropReason::TooBig)?;
         let flags = error.context.get(field::FLAGS) | u128::from(flag::LOOPBACK);
         error.context.set(field::FLAGS, flags);
-        if let Some(larger) = field::reg(9).bits(1, 1) {
-            error.context.set(larger, 0);
-        }
+        error.context.set(field::OUTPORT, u128::from(inport.get()));
         error.path += 1;
         if error.path > MAX_PATH {
             return Err(DropReason::TooManyHops);
         }
-        error.at = At::Table(Pipeline::Ingress, 0);
+        error.at = At::Local(inport);
         self.work.push(error);
         Ok(())
     }

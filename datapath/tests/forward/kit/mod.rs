@@ -436,3 +436,31 @@ pub fn tcp6(vid: Option<u16>, from: (Mac, u8, u8), to: (Mac, u8, u8), payload: &
     .unwrap();
     bytes
 }
+
+/// An ARP request.
+pub fn arp_request(from: Mac, source: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let fixed = [0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1];
+    [&[255; 6], &from[..], &fixed, &from, &source, &[0; 6], &target].concat()
+}
+
+/// A neighbour solicitation with its source link-layer address.
+pub fn solicitation(from: Mac, source: u128, target: u128) -> Vec<u8> {
+    let target = target.to_be_bytes();
+    let group = [&[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff][..], &target[13..]].concat();
+    let message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target, &[1, 1], &from].concat();
+    let mut frame = [
+        &[0x33, 0x33, 0xff][..],
+        &target[13..],
+        &from,
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255],
+    ]
+    .concat();
+    frame.extend_from_slice(&source.to_be_bytes());
+    frame.extend_from_slice(&group);
+    frame.extend_from_slice(&message);
+    let mut sum = ovn_xdp_datapath::checksum::pseudo_header(&frame[22..38], &frame[38..54], 58, 32);
+    sum.add(&frame[54..]);
+    let sum = sum.finish().to_be_bytes();
+    frame[56..58].copy_from_slice(&sum);
+    frame
+}
