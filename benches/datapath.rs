@@ -19,32 +19,8 @@ use ovn_xdp_datapath::publish::{
 };
 use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_datapath::worker::{Worker, WorkerConfig, demux};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// Counts allocations; they are what a packet must not cost.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed to the system allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise about the layout is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the memory came from the same allocator with this layout.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Sockets that give the frame back to the bench.
 #[derive(Default)]
@@ -375,10 +351,9 @@ fn many_ports() -> Generation {
 /// Allocations of each of `times` runs, on the average, after one to warm up.
 fn allocations(name: &str, times: u64, mut run: impl FnMut()) -> f64 {
     run();
-    let before = ALLOCATIONS.load(Relaxed);
-    (0..times).for_each(|_| run());
-    let each = (ALLOCATIONS.load(Relaxed) - before) as f64 / times as f64;
-    println!("{name:<40} {each:>8.2} allocations per packet");
+    let counted = allocation_counter::measure(|| (0..times).for_each(|_| run()));
+    let each = counted.count_total as f64 / times as f64;
+    println!("{name:<40} {each:>8.4} allocations per packet");
     each
 }
 

@@ -158,11 +158,12 @@ impl Cache {
             Some(place) => (place, false),
             None => {
                 let sets = self.sets_of(hash);
-                let free = |&index: &usize| {
+                let emptier = sets.into_iter().max_by_key(|index| self.sets[*index].free());
+                let found = emptier.and_then(|index| {
                     let signatures = &self.sets[index].signatures;
-                    signatures.iter().position(|signature| *signature == 0).map(|way| (index, way))
-                };
-                let found = sets.iter().find_map(free);
+                    let way = signatures.iter().position(|signature| *signature == 0)?;
+                    Some((index, way))
+                });
                 let (index, way) = found.unwrap_or_else(|| {
                     let index = sets[usize::from(self.turn)];
                     self.turn = !self.turn;
@@ -195,6 +196,10 @@ impl Cache {
 }
 
 impl Set {
+    fn free(&self) -> usize {
+        self.signatures.iter().filter(|signature| **signature == 0).count()
+    }
+
     fn victim(&mut self) -> usize {
         loop {
             let way = usize::from(self.hand) % WAYS;
