@@ -173,7 +173,7 @@ fn client_config(config: &Config, remotes: Vec<Remote>) -> client::Config {
     for (table, columns) in monitored().into_iter().chain(ours) {
         tables.entry(table).or_default().extend(columns);
     }
-    let wanted = |(table, columns): (&str, Vec<&str>)| Wanted::new(table, Some(&columns));
+    let wanted = |(table, columns): (&str, Vec<&str>)| Wanted::columns(table, &columns);
     let mut settings = client::Config::new(remotes, "OVN_Southbound");
     settings.tables = tables.into_iter().map(wanted).collect();
     settings.tls = config.tls.as_ref().map(|tls| TlsFiles {
