@@ -1,0 +1,324 @@
+//! The rows that the compiler has been given, and how they refer to each other.
+//!
+//! A change is applied to the rows and to every index at once; what it touched is returned with the
+//! old and the new row, for the compiler to find out what must be made anew. A row that does not
+//! read as its table promises is remembered as bad and otherwise not there.
+
+use crate::index::Index;
+use crate::southbound::*;
+use hashbrown::HashMap;
+use ovn_xdp_datapath::key::DatapathKey;
+use ovn_xdp_datapath::publish::Mac;
+use ovn_xdp_ovsdb::replica::Change;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A row before and after: inserted if there is no old, deleted if there is no new.
+#[derive(Debug)]
+pub(crate) struct Touched<R> {
+    pub(crate) row: Uuid,
+    pub(crate) old: Option<Arc<R>>,
+    pub(crate) new: Option<Arc<R>>,
+}
+
+impl<R> Touched<R> {
+    /// What there is of old and new.
+    pub(crate) fn both(&self) -> impl Iterator<Item = &Arc<R>> {
+        self.old.iter().chain(&self.new)
+    }
+}
+
+/// What an update touched, by table.
+#[derive(Default, Debug)]
+pub(crate) struct Update {
+    pub(crate) flows: Vec<Touched<LogicalFlow>>,
+    pub(crate) dp_groups: Vec<Touched<LogicalDpGroup>>,
+    pub(crate) datapaths: Vec<Touched<DatapathBinding>>,
+    pub(crate) ports: Vec<Touched<PortBinding>>,
+    pub(crate) multicast: Vec<Touched<MulticastGroup>>,
+    pub(crate) address_sets: Vec<Touched<AddressSet>>,
+    pub(crate) port_groups: Vec<Touched<PortGroup>>,
+    pub(crate) mac_bindings: Vec<Touched<MacBinding>>,
+    pub(crate) static_macs: Vec<Touched<StaticMacBinding>>,
+    pub(crate) fdb: Vec<Touched<Fdb>>,
+    pub(crate) chassis: Vec<Touched<Chassis>>,
+    pub(crate) encaps: Vec<Touched<Encap>>,
+    pub(crate) ha_groups: Vec<Touched<HaChassisGroup>>,
+    pub(crate) ha_chassis: Vec<Touched<HaChassis>>,
+    pub(crate) templates: Vec<Touched<ChassisTemplateVar>>,
+    pub(crate) globals: Vec<Touched<SbGlobal>>,
+    pub(crate) dhcp: Vec<Touched<DhcpOptions>>,
+    pub(crate) dhcpv6: Vec<Touched<Dhcpv6Options>>,
+}
+
+type Rows<R> = HashMap<Uuid, Arc<R>>;
+
+/// All rows, and their indices.
+#[derive(Default, Debug)]
+pub(crate) struct Database {
+    pub(crate) flows: Rows<LogicalFlow>,
+    pub(crate) dp_groups: Rows<LogicalDpGroup>,
+    pub(crate) datapaths: Rows<DatapathBinding>,
+    pub(crate) ports: Rows<PortBinding>,
+    pub(crate) multicast: Rows<MulticastGroup>,
+    pub(crate) address_sets: Rows<AddressSet>,
+    pub(crate) port_groups: Rows<PortGroup>,
+    pub(crate) mac_bindings: Rows<MacBinding>,
+    pub(crate) static_macs: Rows<StaticMacBinding>,
+    pub(crate) fdb: Rows<Fdb>,
+    pub(crate) chassis: Rows<Chassis>,
+    pub(crate) encaps: Rows<Encap>,
+    pub(crate) ha_groups: Rows<HaChassisGroup>,
+    pub(crate) ha_chassis: Rows<HaChassis>,
+    pub(crate) templates: Rows<ChassisTemplateVar>,
+    pub(crate) globals: Rows<SbGlobal>,
+    pub(crate) dhcp: Rows<DhcpOptions>,
+    pub(crate) dhcpv6: Rows<Dhcpv6Options>,
+    /// Rows that do not read.
+    pub(crate) bad: BTreeMap<Uuid, BadRow>,
+
+    /// Logical flows by `logical_datapath`.
+    pub(crate) flows_of_datapath: Index<Uuid>,
+    /// Logical flows by `logical_dp_group`.
+    pub(crate) flows_of_group: Index<Uuid>,
+    /// Groups of datapaths by member.
+    pub(crate) groups_of_datapath: Index<Uuid>,
+    pub(crate) datapath_by_key: Index<DatapathKey>,
+    pub(crate) port_by_name: Index<Arc<str>>,
+    pub(crate) ports_of_datapath: Index<Uuid>,
+    /// Patch and l3gateway ports by datapath.
+    pub(crate) patches_of_datapath: Index<Uuid>,
+    pub(crate) localnets_of_datapath: Index<Uuid>,
+    /// Ports by main or additional chassis.
+    pub(crate) ports_of_chassis: Index<Uuid>,
+    /// Ports by `options:peer`.
+    pub(crate) ports_by_peer: Index<Arc<str>>,
+    pub(crate) ports_of_ha_group: Index<Uuid>,
+    pub(crate) multicast_of_datapath: Index<Uuid>,
+    pub(crate) multicast_by_name: Index<(Uuid, Arc<str>)>,
+    /// Multicast groups by member.
+    pub(crate) multicast_of_port: Index<Uuid>,
+    pub(crate) address_set_by_name: Index<Arc<str>>,
+    pub(crate) port_group_by_name: Index<Arc<str>>,
+    /// Port groups by the name of a member.
+    pub(crate) port_groups_of_member: Index<Arc<str>>,
+    pub(crate) mac_bindings_of_port: Index<Arc<str>>,
+    pub(crate) mac_bindings_of: Index<(Arc<str>, IpAddr)>,
+    pub(crate) static_macs_of_port: Index<Arc<str>>,
+    pub(crate) static_macs_of: Index<(Arc<str>, IpAddr)>,
+    pub(crate) fdb_of_datapath: Index<DatapathKey>,
+    pub(crate) fdb_of: Index<(DatapathKey, Mac)>,
+    pub(crate) chassis_by_name: Index<Arc<str>>,
+    /// HA groups by row of HA_Chassis.
+    pub(crate) ha_groups_of_member: Index<Uuid>,
+    /// Rows of HA_Chassis by chassis.
+    pub(crate) ha_chassis_of_chassis: Index<Uuid>,
+    pub(crate) templates_of_chassis: Index<Arc<str>>,
+}
+
+impl Database {
+    /// Applies one update of the server.
+    pub(crate) fn apply(&mut self, changes: &[Change]) -> Update {
+        let mut update = Update::default();
+        let bad = &mut self.bad;
+        for change in changes {
+            match &*change.table {
+                LogicalFlow::TABLE => store(&mut self.flows, bad, change, &mut update.flows),
+                LogicalDpGroup::TABLE => {
+                    store(&mut self.dp_groups, bad, change, &mut update.dp_groups);
+                }
+                DatapathBinding::TABLE => {
+                    store(&mut self.datapaths, bad, change, &mut update.datapaths);
+                }
+                PortBinding::TABLE => store(&mut self.ports, bad, change, &mut update.ports),
+                MulticastGroup::TABLE => {
+                    store(&mut self.multicast, bad, change, &mut update.multicast);
+                }
+                AddressSet::TABLE => {
+                    store(&mut self.address_sets, bad, change, &mut update.address_sets);
+                }
+                PortGroup::TABLE => {
+                    store(&mut self.port_groups, bad, change, &mut update.port_groups);
+                }
+                MacBinding::TABLE => {
+                    store(&mut self.mac_bindings, bad, change, &mut update.mac_bindings);
+                }
+                StaticMacBinding::TABLE => {
+                    store(&mut self.static_macs, bad, change, &mut update.static_macs);
+                }
+                Fdb::TABLE => store(&mut self.fdb, bad, change, &mut update.fdb),
+                Chassis::TABLE => store(&mut self.chassis, bad, change, &mut update.chassis),
+                Encap::TABLE => store(&mut self.encaps, bad, change, &mut update.encaps),
+                HaChassisGroup::TABLE => {
+                    store(&mut self.ha_groups, bad, change, &mut update.ha_groups);
+                }
+                HaChassis::TABLE => {
+                    store(&mut self.ha_chassis, bad, change, &mut update.ha_chassis);
+                }
+                ChassisTemplateVar::TABLE => {
+                    store(&mut self.templates, bad, change, &mut update.templates);
+                }
+                DhcpOptions::TABLE => store(&mut self.dhcp, bad, change, &mut update.dhcp),
+                Dhcpv6Options::TABLE => store(&mut self.dhcpv6, bad, change, &mut update.dhcpv6),
+                SbGlobal::TABLE => store(&mut self.globals, bad, change, &mut update.globals),
+                _ => {}
+            }
+        }
+        self.index(&update);
+        update
+    }
+
+    /// The port of that name.
+    pub(crate) fn port(&self, name: &str) -> Option<&Arc<PortBinding>> {
+        self.ports.get(&self.port_by_name.first(name)?)
+    }
+
+    /// The datapaths that a flow applies to, without repetition (EX-S11).
+    pub(crate) fn datapaths_of(&self, flow: &LogicalFlow) -> impl Iterator<Item = Uuid> + '_ {
+        let group = flow.group.and_then(|group| self.dp_groups.get(&group));
+        let members = group.map_or(&[][..], |group| &group.datapaths);
+        let own = flow.datapath;
+        own.into_iter().chain(members.iter().copied().filter(move |member| Some(*member) != own))
+    }
+
+    /// Whether a flow applies to a datapath.
+    pub(crate) fn applies(&self, flow: &LogicalFlow, datapath: Uuid) -> bool {
+        flow.datapath == Some(datapath)
+            || flow
+                .group
+                .and_then(|group| self.dp_groups.get(&group))
+                .is_some_and(|group| group.datapaths.binary_search(&datapath).is_ok())
+    }
+
+    /// All flows that apply to a datapath; one may come twice.
+    pub(crate) fn flows_for(&self, datapath: Uuid) -> impl Iterator<Item = Uuid> + '_ {
+        let groups = self.groups_of_datapath.rows(&datapath);
+        self.flows_of_datapath
+            .rows(&datapath)
+            .chain(groups.flat_map(|group| self.flows_of_group.rows(&group)))
+    }
+
+    /// The row of a chassis.
+    pub(crate) fn chassis(&self, name: &str) -> Option<&Arc<Chassis>> {
+        self.chassis.get(&self.chassis_by_name.first(name)?)
+    }
+
+    /// Whether a global option is set to true.
+    pub(crate) fn global_flag(&self, name: &str) -> bool {
+        let value =
+            |global: &Arc<SbGlobal>| global.options.get(name).is_some_and(|v| **v == *"true");
+        self.globals.values().any(value)
+    }
+
+    fn index(&mut self, update: &Update) {
+        each(&update.flows, &mut self.flows_of_datapath, |flow, to| to.extend(flow.datapath));
+        each(&update.flows, &mut self.flows_of_group, |flow, to| to.extend(flow.group));
+        each(&update.dp_groups, &mut self.groups_of_datapath, |group, to| {
+            to.extend(group.datapaths.iter().copied());
+        });
+        each(&update.datapaths, &mut self.datapath_by_key, |row, to| to.push(row.key));
+        self.index_ports(update);
+        each(&update.multicast, &mut self.multicast_of_datapath, |row, to| to.push(row.datapath));
+        each(&update.multicast, &mut self.multicast_by_name, |row, to| {
+            to.push((row.datapath, row.name.clone()));
+        });
+        each(&update.multicast, &mut self.multicast_of_port, |row, to| {
+            to.extend(row.ports.iter().copied());
+        });
+        each(&update.address_sets, &mut self.address_set_by_name, |r, to| to.push(r.name.clone()));
+        each(&update.port_groups, &mut self.port_group_by_name, |r, to| to.push(r.name.clone()));
+        each(&update.port_groups, &mut self.port_groups_of_member, |row, to| {
+            to.extend(row.ports.iter().cloned());
+        });
+        each(&update.mac_bindings, &mut self.mac_bindings_of_port, |row, to| {
+            to.push(row.logical_port.clone());
+        });
+        each(&update.static_macs, &mut self.static_macs_of_port, |row, to| {
+            to.push(row.logical_port.clone());
+        });
+        each(&update.mac_bindings, &mut self.mac_bindings_of, |row, to| {
+            to.push((row.logical_port.clone(), row.ip));
+        });
+        each(&update.static_macs, &mut self.static_macs_of, |row, to| {
+            to.push((row.logical_port.clone(), row.ip));
+        });
+        each(&update.fdb, &mut self.fdb_of_datapath, |row, to| to.push(row.dp_key));
+        each(&update.fdb, &mut self.fdb_of, |row, to| to.push((row.dp_key, row.mac)));
+        each(&update.chassis, &mut self.chassis_by_name, |row, to| to.push(row.name.clone()));
+        each(&update.ha_groups, &mut self.ha_groups_of_member, |row, to| {
+            to.extend(row.ha_chassis.iter().copied());
+        });
+        each(&update.ha_chassis, &mut self.ha_chassis_of_chassis, |r, to| to.extend(r.chassis));
+        each(&update.templates, &mut self.templates_of_chassis, |row, to| {
+            to.push(row.chassis.clone());
+        });
+    }
+
+    fn index_ports(&mut self, update: &Update) {
+        let ports = &update.ports;
+        each(ports, &mut self.port_by_name, |port, to| to.push(port.logical_port.clone()));
+        each(ports, &mut self.ports_of_datapath, |port, to| to.push(port.datapath));
+        each(ports, &mut self.patches_of_datapath, |port, to| {
+            let joins = matches!(port.kind, PortType::Patch | PortType::L3Gateway);
+            to.extend(joins.then_some(port.datapath));
+        });
+        each(ports, &mut self.localnets_of_datapath, |port, to| {
+            to.extend((port.kind == PortType::Localnet).then_some(port.datapath));
+        });
+        each(ports, &mut self.ports_of_chassis, |port, to| {
+            to.extend(port.chassis.iter().chain(&port.additional_chassis).copied());
+        });
+        each(ports, &mut self.ports_by_peer, |port, to| to.extend(port.option("peer").cloned()));
+        each(ports, &mut self.ports_of_ha_group, |port, to| to.extend(port.ha_chassis_group));
+    }
+}
+
+/// Puts the new state of a row in its table.
+fn store<R: Record>(
+    rows: &mut Rows<R>,
+    bad: &mut BTreeMap<Uuid, BadRow>,
+    change: &Change,
+    touched: &mut Vec<Touched<R>>,
+) {
+    let row = change.row;
+    bad.remove(&row);
+    let new = change.new.as_ref().and_then(|new| match R::from_row(row, new) {
+        Ok(record) => Some(Arc::new(record)),
+        Err(error) => {
+            bad.insert(row, error);
+            None
+        }
+    });
+    let old = match &new {
+        Some(new) => rows.insert(row, new.clone()),
+        None => rows.remove(&row),
+    };
+    if old.is_some() || new.is_some() {
+        touched.push(Touched { row, old, new });
+    }
+}
+
+/// Keeps an index of the values that `values` finds in a row.
+fn each<R, K: Eq + std::hash::Hash>(
+    touched: &[Touched<R>],
+    index: &mut Index<K>,
+    values: impl Fn(&R, &mut Vec<K>),
+) {
+    let mut found = Vec::new();
+    for change in touched {
+        if let Some(old) = &change.old {
+            values(old, &mut found);
+            for key in found.drain(..) {
+                index.remove(&key, change.row);
+            }
+        }
+        if let Some(new) = &change.new {
+            values(new, &mut found);
+            for key in found.drain(..) {
+                index.insert(key, change.row);
+            }
+        }
+    }
+}

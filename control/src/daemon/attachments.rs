@@ -1,0 +1,123 @@
+//! The sockets and eBPF programs, and the workers on them, as the engine wants them.
+
+use super::parts;
+use crate::config::Config;
+use crossbeam_channel::Sender;
+use ovn_xdp_datapath::counters::WorkerCounters;
+use ovn_xdp_datapath::frame::{Io, VlanHeader};
+use ovn_xdp_datapath::key::InterfaceId;
+use ovn_xdp_datapath::learn::Learned;
+use ovn_xdp_datapath::publisher::Publisher;
+use ovn_xdp_datapath::worker::{Worker, WorkerConfig};
+use ovn_xdp_port::{Forward, Ports, PortsConfig, PortsError};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Ports with running workers.
+pub struct Attachments {
+    ports: Ports,
+    next: u32,
+    /// What each worker counts.
+    pub counters: Vec<Arc<WorkerCounters>>,
+}
+
+impl Attachments {
+    /// Opens the trunk and starts the workers, which follow `publisher` and report to `learned`.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn start(
+        config: &Config,
+        publisher: &Publisher,
+        learned: &Sender<Learned>,
+    ) -> Result<Self, PortsError> {
+        let datapath = &config.datapath;
+        let mut ports = Ports::open(PortsConfig {
+            system_id: config.system_id.clone(),
+            workers: datapath.workers.into(),
+            queues: datapath.queues.map(u32::from),
+            polling: datapath.polling,
+            frames: datapath.frames,
+            cores: datapath.cores.iter().map(|core| usize::from(*core)).collect(),
+        })?;
+        ports.set_tunnel_addresses(&config.encap.addresses)?;
+        let settings = WorkerConfig {
+            cache_capacity: datapath.cache_entries as usize,
+            hash_seed: RandomState::new().hash_one(std::process::id()),
+            ..WorkerConfig::default()
+        };
+        let forwarders: Vec<Forwarder> = ports
+            .mailboxes()
+            .into_iter()
+            .map(|mailbox| {
+                let reader = publisher.join(move || mailbox.wake());
+                Forwarder(Worker::new(settings, reader, learned.clone()))
+            })
+            .collect();
+        let counters = forwarders.iter().map(|forwarder| forwarder.0.counters().clone()).collect();
+        ports.start(forwarders)?;
+        Ok(Self { ports, next: 0, counters })
+    }
+
+    /// Name of a NIC by its number.
+    pub fn nic(&self, number: u16) -> Option<&str> {
+        self.ports.nic(number)
+    }
+
+    /// What the devices in use can do, as a table.
+    pub fn devices(&self) -> String {
+        self.ports.report().to_string()
+    }
+
+    /// Ends the workers and gives all devices back.
+    pub fn stop(&mut self) {
+        self.ports.stop();
+    }
+}
+
+impl parts::Ports for Attachments {
+    fn attach_interface(&mut self, name: &str) -> Result<InterfaceId, String> {
+        let id = InterfaceId(self.next + 1);
+        self.ports.attach_interface(id, name).map_err(|error| error.to_string())?;
+        self.next += 1;
+        Ok(id)
+    }
+
+    fn detach_interface(&mut self, id: InterfaceId) {
+        self.ports.detach_interface(id);
+    }
+
+    fn open_nic(&mut self, name: &str) -> Result<u16, String> {
+        self.ports.open_nic(name).map_err(|error| error.to_string())
+    }
+
+    fn set_tunnel_addresses(&mut self, addresses: &[IpAddr]) {
+        if let Err(error) = self.ports.set_tunnel_addresses(addresses) {
+            tracing::error!(%error, "cannot change the addresses at which tunnels end");
+        }
+    }
+}
+
+struct Forwarder(Worker);
+
+impl Forward for Forwarder {
+    fn refresh(&mut self) {
+        self.0.refresh();
+    }
+
+    fn from_interface<I: Io>(
+        &mut self,
+        now: u64,
+        from: InterfaceId,
+        vlan: Option<VlanHeader>,
+        frame: I::Frame,
+        io: &mut I,
+    ) {
+        self.0.from_interface(now, from, vlan, frame, io);
+    }
+
+    fn from_nic<I: Io>(&mut self, now: u64, nic: u16, frame: I::Frame, io: &mut I) {
+        self.0.from_nic(now, nic, frame, io);
+    }
+}

@@ -1,0 +1,534 @@
+//! The chassis as one state machine: events in, bindings, tunnels and transactions out.
+//!
+//! It joins the parts of [`crate::southbound`], the tunnels, the compiler and the ports, and does
+//! no input or output but through the two traits that it is generic over. [`Engine::turn`] is
+//! called once for every batch of events and hands out at most one transaction per concern.
+
+use super::parts::{Compiler, Ports};
+use crate::config::Config;
+use crate::host::hop::{NextHop, Unresolved};
+use crate::host::link::Links;
+use crate::southbound::binding::PortRow;
+use crate::southbound::chassis::{ChassisRow, Conflict, EncapRow, PrivateRow, Registration};
+use crate::southbound::claim::{Action, Claims, State, Vif};
+use crate::southbound::column;
+use crate::southbound::learn::Learning;
+use crate::southbound::monitor::{self, Facts};
+use crate::tunnels::{self, Ourselves, Tunnels};
+use ovn_xdp_datapath::key::InterfaceId;
+use ovn_xdp_datapath::learn::Learned;
+use ovn_xdp_datapath::publish::Link;
+use ovn_xdp_ovsdb::condition::TableConditions;
+use ovn_xdp_ovsdb::replica::Change;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long an interface that could not be attached is left alone.
+const ATTACH_AGAIN: Duration = Duration::from_secs(2);
+
+/// Whose transaction it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Concern {
+    /// Chassis, Encap, Chassis_Private.
+    Registration,
+    /// Port_Binding: these rows.
+    Claims(Vec<Uuid>),
+    /// The barrier.
+    Barrier,
+    /// MAC_Binding and FDB.
+    Learning,
+}
+
+/// What a turn asks for.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Conditions that changed; [`Engine::conditions_sent`] must tell their generation.
+    pub conditions: Option<TableConditions>,
+    /// Transactions; [`Engine::written`] must tell how each went.
+    pub transactions: Vec<(Concern, Vec<Value>)>,
+}
+
+/// Time of two clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Since the daemon started.
+    pub now: Duration,
+    /// Since 1970.
+    pub wall: Duration,
+}
+
+/// An interface of the configuration that is attached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attached {
+    /// Name of the host interface.
+    pub name: String,
+    /// Its index.
+    pub link: u32,
+    /// Its number among workers.
+    pub id: InterfaceId,
+}
+
+/// The barrier (CH-5).
+#[derive(Debug, Default)]
+struct Barrier {
+    /// `SB_Global.nb_cfg`.
+    seen: i64,
+    /// `options:enable_chassis_nb_cfg_update`.
+    enabled: bool,
+    /// Published in this generation.
+    published: Option<(i64, u64)>,
+    /// All workers forward by what came with it.
+    reached: i64,
+    pending: bool,
+}
+
+/// A chassis.
+pub struct Engine<C, P> {
+    /// What the file says.
+    pub config: Config,
+    /// Claims of ports.
+    pub claims: Claims,
+    /// Our rows.
+    pub registration: Registration,
+    /// Ways to other chassis.
+    pub tunnels: Tunnels,
+    /// Facts on their way to the database.
+    pub learning: Learning,
+    /// The compiler.
+    pub compiler: C,
+    /// Sockets and eBPF.
+    pub ports: P,
+    /// Attached interfaces by logical port.
+    pub attached: BTreeMap<String, Attached>,
+    /// Why an interface of the configuration is not attached, by logical port.
+    pub missing: BTreeMap<String, String>,
+    /// Why a tunnel has no next hop.
+    pub unresolved: BTreeMap<(IpAddr, IpAddr), Unresolved>,
+    /// Why our rows cannot be made.
+    pub conflict: Option<Conflict>,
+    /// The newest generation, and the one that all workers run.
+    pub generation: (u64, u64),
+    nics: BTreeMap<u32, u16>,
+    barrier: Barrier,
+    facts: Option<(Facts, BTreeSet<i64>)>,
+    conditions: Option<u64>,
+    initial: bool,
+    offline: bool,
+    stale_tunnels: bool,
+    stale: bool,
+    attach_again: Option<Duration>,
+}
+
+impl<C: Compiler, P: Ports> Engine<C, P> {
+    /// A chassis that has seen nothing yet. `offline` says that the database is a file.
+    pub fn new(config: Config, compiler: C, ports: P, offline: bool) -> Self {
+        let mut claims = Claims::new(&config.system_id, &config.hostname);
+        if offline {
+            claims.offline();
+        }
+        Self {
+            claims,
+            registration: Registration::new(&config),
+            tunnels: Tunnels::default(),
+            learning: Learning::default(),
+            compiler,
+            ports,
+            attached: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            unresolved: BTreeMap::new(),
+            conflict: None,
+            generation: (0, 0),
+            nics: BTreeMap::new(),
+            barrier: Barrier { enabled: true, ..Barrier::default() },
+            facts: None,
+            conditions: None,
+            initial: false,
+            offline,
+            stale_tunnels: true,
+            stale: true,
+            attach_again: None,
+            config,
+        }
+    }
+
+    /// The configuration changed, as far as it can while we run.
+    pub fn configure(&mut self, config: Config, links: &Links, now: Duration) {
+        self.config.adopt(config);
+        self.registration.configure(&self.config);
+        self.claims.hostname(&self.config.hostname);
+        self.ports.set_tunnel_addresses(&self.config.encap.addresses);
+        self.stale_tunnels = true;
+        self.links(links, now);
+    }
+
+    /// Rows changed. One call for each update of the server.
+    pub fn changes(&mut self, changes: &[Change], now: Duration) {
+        for change in changes {
+            let (uuid, new) = (change.row, change.new.as_deref());
+            match &*change.table {
+                "Port_Binding" => self.claims.row(uuid, new.map(PortRow::read), now),
+                "Chassis" => {
+                    self.registration.chassis_row(uuid, new.map(ChassisRow::read));
+                    self.stale_tunnels = true;
+                }
+                "Encap" => {
+                    self.registration.encap_row(uuid, new.map(EncapRow::read));
+                    self.stale_tunnels = true;
+                }
+                "Chassis_Private" => self.registration.private_row(uuid, new.map(PrivateRow::read)),
+                "SB_Global" => {
+                    if let Some(row) = new {
+                        self.barrier.seen = column::integer(row, "nb_cfg").unwrap_or(0);
+                        let update = column::option(row, "options", "enable_chassis_nb_cfg_update");
+                        self.barrier.enabled = update.as_deref() != Some("false");
+                    }
+                }
+                "MAC_Binding" => self.learning.binding_row(uuid, new),
+                "FDB" => self.learning.fdb_row(uuid, new),
+                _ => {}
+            }
+        }
+        self.compiler.apply(changes);
+        self.stale = true;
+    }
+
+    /// The content of the database is complete: what is missing in it does not exist.
+    pub fn initial(&mut self) {
+        self.initial = true;
+        self.stale = true;
+    }
+
+    /// The database takes writes, or no longer does. What was under way may be lost.
+    pub fn writable(&mut self, writable: bool, now: Duration) {
+        self.claims.writable(writable);
+        self.registration.written(true, now);
+        self.learning.interrupted();
+        self.barrier.pending = false;
+        if !writable {
+            self.initial = false;
+        }
+    }
+
+    /// The conditions that [`Turn`] asked for will be settled in this generation.
+    pub fn conditions_sent(&mut self, generation: u64) {
+        self.conditions = Some(generation);
+    }
+
+    /// The server answered the conditions of this generation and all before.
+    pub fn conditions_settled(&mut self, generation: u64) {
+        if self.conditions.is_some_and(|sent| sent <= generation) {
+            self.conditions = None;
+            self.stale = true;
+        }
+    }
+
+    /// How a transaction went.
+    pub fn written(&mut self, concern: &Concern, committed: bool, now: Duration) {
+        match concern {
+            Concern::Registration => self.registration.written(committed, now),
+            Concern::Claims(rows) => self.claims.written(rows, committed, now),
+            Concern::Barrier => self.barrier.pending = false,
+            Concern::Learning => self.learning.written(committed),
+        }
+    }
+
+    /// A worker learned something.
+    pub fn learned(&mut self, learned: Learned, now: Duration, jitter: Duration) {
+        self.learning.learned(learned, now, jitter);
+    }
+
+    /// All workers run this generation.
+    pub fn workers_at(&mut self, generation: u64) {
+        self.generation.1 = self.generation.1.max(generation);
+        self.claims.workers_at(generation);
+        if let Some((nb_cfg, published)) = self.barrier.published
+            && published <= generation
+        {
+            self.barrier.reached = nb_cfg;
+            self.barrier.published = None;
+        }
+    }
+
+    /// The links of the host changed: interfaces of the configuration are attached and detached.
+    pub fn links(&mut self, links: &Links, now: Duration) {
+        self.attach_again = None;
+        self.missing.clear();
+        let gone: Vec<String> = self
+            .attached
+            .iter()
+            .filter(|(port, attached)| {
+                let wanted = self.config.interfaces.get(*port);
+                let there = links.by_name(&attached.name).map(|link| link.index);
+                wanted.is_none_or(|wanted| wanted.name != attached.name)
+                    || there != Some(attached.link)
+            })
+            .map(|(port, _)| port.clone())
+            .collect();
+        for port in gone {
+            if let Some(attached) = self.attached.remove(&port) {
+                tracing::info!(%port, interface = %attached.name, "interface gone");
+                self.ports.detach_interface(attached.id);
+                self.compiler.remove_interface(attached.id);
+                self.claims.interface(port.as_str().into(), None);
+                self.stale = true;
+            }
+        }
+        for (port, interface) in &self.config.interfaces {
+            let Some(link) = links.by_name(&interface.name) else {
+                self.missing.insert(port.clone(), "the interface does not exist".to_owned());
+                continue;
+            };
+            let id = match self.attached.get(port) {
+                Some(attached) => attached.id,
+                None => match self.ports.attach_interface(&interface.name) {
+                    Ok(id) => {
+                        tracing::info!(%port, interface = %interface.name, "interface attached");
+                        self.compiler.set_interface(id, &interface.name);
+                        let name = interface.name.clone();
+                        let attached = Attached { name, link: link.index, id };
+                        self.attached.insert(port.clone(), attached);
+                        id
+                    }
+                    Err(error) => {
+                        tracing::warn!(%port, interface = %interface.name, %error, "cannot attach");
+                        self.missing.insert(port.clone(), error);
+                        self.attach_again = Some(now + ATTACH_AGAIN);
+                        continue;
+                    }
+                },
+            };
+            let vif = Vif {
+                interface: id,
+                version: interface.iface_id_ver.as_deref().map(Arc::from),
+                encap: interface.encap_ip,
+            };
+            self.claims.interface(port.as_str().into(), Some(vif));
+            self.stale = true;
+        }
+        self.claims.interfaces_complete();
+        // A NIC that came back under its name is another one.
+        self.nics.retain(|index, _| links.get(*index).is_some());
+    }
+
+    /// How to get from one of our addresses to a peer.
+    pub fn hop(
+        &mut self,
+        (local, remote): (IpAddr, IpAddr),
+        hop: Result<NextHop, Unresolved>,
+        links: &Links,
+    ) {
+        let link = hop.map(|hop| self.open(hop, links));
+        let link = match link {
+            Ok(link) => {
+                self.unresolved.remove(&(local, remote));
+                link
+            }
+            Err(reason) => {
+                tracing::info!(%remote, %reason, "tunnel without a next hop");
+                self.unresolved.insert((local, remote), reason);
+                None
+            }
+        };
+        let changes = self.tunnels.hop(local, remote, link);
+        self.tell(changes);
+    }
+
+    fn open(&mut self, hop: NextHop, links: &Links) -> Option<Link> {
+        let nic = match self.nics.get(&hop.link) {
+            Some(nic) => *nic,
+            None => {
+                let link = links.get(hop.link)?;
+                match self.ports.open_nic(&link.name) {
+                    Ok(nic) => {
+                        tracing::info!(nic = %link.name, "NIC opened");
+                        self.nics.insert(hop.link, nic);
+                        nic
+                    }
+                    Err(error) => {
+                        tracing::error!(nic = %link.name, %error, "cannot open the NIC");
+                        return None;
+                    }
+                }
+            }
+        };
+        Some(Link { nic, source: hop.source, destination: hop.destination, mtu: hop.mtu })
+    }
+
+    fn tell(&mut self, changes: Vec<tunnels::Change>) {
+        for change in changes {
+            self.stale = true;
+            match change {
+                tunnels::Change::Set(id, way) => self.compiler.set_tunnel(id, &way),
+                tunnels::Change::Remove(id) => self.compiler.remove_tunnel(id),
+            }
+        }
+    }
+
+    fn update_tunnels(&mut self) {
+        if std::mem::take(&mut self.stale_tunnels) {
+            let us = Ourselves {
+                name: &self.config.system_id,
+                zones: &self.config.transport_zones,
+                interconn: self.config.interconn,
+                encap: &self.config.encap,
+            };
+            let Registration { chassis, encaps, .. } = &self.registration;
+            let changes = self.tunnels.update(chassis, encaps, us);
+            self.tell(changes);
+            self.compiler.set_peers(&self.tunnels.peers());
+            self.claims.chassis(self.registration.ours(), self.registration.our_encaps());
+        }
+    }
+
+    /// What follows from everything since the last turn.
+    pub fn turn(&mut self, clock: Clock) -> Turn {
+        let mut turn = Turn::default();
+        self.update_tunnels();
+        self.register(clock, &mut turn);
+        let writes = self.bind(clock.now);
+        self.condition(&mut turn);
+        if std::mem::take(&mut self.stale) {
+            let generation = self.compiler.publish();
+            self.generation.0 = generation;
+            let settled = self.initial && self.conditions.is_none() && turn.conditions.is_none();
+            self.claims.published(generation, settled);
+            if settled && self.barrier.seen != self.barrier.reached {
+                self.barrier.published = Some((self.barrier.seen, generation));
+            }
+        }
+        if !writes.is_empty()
+            && let Some(me) = self.registration.ours()
+        {
+            let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
+            let rows = writes.iter().map(|write| write.row()).collect();
+            let operations =
+                writes.iter().flat_map(|write| write.operations(me, &encaps)).collect();
+            turn.transactions.push((Concern::Claims(rows), operations));
+        }
+        self.report(clock, &mut turn);
+        let due = self.learning.deadline().is_some_and(|due| due <= clock.now);
+        if due && self.initial && !self.offline {
+            let names = self.compiler.names();
+            let operations = self.learning.take(clock.now, clock.wall, &names);
+            if !operations.is_empty() {
+                turn.transactions.push((Concern::Learning, operations));
+            }
+        }
+        turn
+    }
+
+    fn register(&mut self, clock: Clock, turn: &mut Turn) {
+        if !self.initial || self.offline {
+            return;
+        }
+        match self.registration.run(clock.now) {
+            Ok(operations) => {
+                self.conflict = None;
+                if !operations.is_empty() {
+                    turn.transactions.push((Concern::Registration, operations));
+                }
+            }
+            Err(conflict) => {
+                if self.conflict.as_ref() != Some(&conflict) {
+                    tracing::error!("{conflict}");
+                }
+                self.conflict = Some(conflict);
+            }
+        }
+    }
+
+    fn bind(&mut self, now: Duration) -> Vec<crate::southbound::claim::Write> {
+        let mut writes = Vec::new();
+        for action in self.claims.run(now) {
+            match action {
+                Action::Bind { row, port, interface, tag } => {
+                    tracing::info!(%port, tag = tag.map(|tag| tag.vid.get()), "port bound");
+                    self.compiler.bind(row, &port, interface, tag);
+                    self.stale = true;
+                }
+                Action::Unbind { row, port } => {
+                    tracing::info!(%port, "port unbound");
+                    self.compiler.unbind(row, &port);
+                    self.stale = true;
+                }
+                Action::Write(write) => writes.push(write),
+            }
+        }
+        writes
+    }
+
+    fn condition(&mut self, turn: &mut Turn) {
+        let local = self.compiler.local_datapaths();
+        let facts = Facts {
+            name: self.config.system_id.clone(),
+            chassis: self.registration.ours(),
+            all: self.config.monitor_all,
+            interface_ids: self.claims.interface_ids().cloned().collect(),
+            datapaths: local.iter().map(|(uuid, _)| *uuid).collect(),
+        };
+        let keys: BTreeSet<i64> = local.iter().map(|(_, key)| i64::from(key.get())).collect();
+        if self.facts.as_ref().is_none_or(|known| *known != (facts.clone(), keys.clone())) {
+            turn.conditions = Some(monitor::conditions(&facts, &keys));
+            self.facts = Some((facts, keys));
+        }
+    }
+
+    fn report(&mut self, clock: Clock, turn: &mut Turn) {
+        if !self.initial || self.offline || !self.barrier.enabled || self.barrier.pending {
+            return;
+        }
+        if self.barrier.reached == 0 {
+            return;
+        }
+        if let Some(operation) = self.registration.report(self.barrier.reached, clock.wall) {
+            self.barrier.pending = true;
+            turn.transactions.push((Concern::Barrier, vec![operation]));
+        }
+    }
+
+    /// When the next turn is due even if nothing happens.
+    pub fn deadline(&self) -> Option<Duration> {
+        let learning = self.learning.deadline().filter(|_| self.initial && !self.offline);
+        let others = [self.claims.deadline(), self.registration.deadline(), self.attach_again];
+        others.into_iter().chain([learning]).flatten().min()
+    }
+
+    /// Whether an interface waits to be attached again.
+    pub fn attach_due(&self, now: Duration) -> bool {
+        self.attach_again.is_some_and(|due| due <= now)
+    }
+
+    /// `nb_cfg` as seen, and as reached by the workers.
+    pub fn nb_cfg(&self) -> (i64, i64) {
+        (self.barrier.seen, self.barrier.reached)
+    }
+
+    /// Host interface of an attachment.
+    pub fn interface_name(&self, id: InterfaceId) -> &str {
+        let mut attached = self.attached.values();
+        attached.find(|attached| attached.id == id).map_or("", |attached| &attached.name)
+    }
+
+    /// Host interface of an opened NIC.
+    pub fn nic_link(&self, nic: u16) -> Option<u32> {
+        self.nics.iter().find(|(_, known)| **known == nic).map(|(link, _)| *link)
+    }
+}
+
+/// The name of a state, as section 3.2 has it.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Claimed => "CLAIMED",
+        State::WaitingSbCond => "WAITING_SB_COND",
+        State::InstallFlows(_) => "INSTALL_FLOWS",
+        State::MarkUp => "MARK_UP",
+        State::Installed => "INSTALLED",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+use super::*;
+use crate::southbound::learn::Names;
+use crate::tunnels::Way;
+use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId};
+use ovn_xdp_datapath::publish::Tag;
+use ovn_xdp_ovsdb::Row;
+use ovn_xdp_ovsdb::value::{Atom, Datum};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+
+const TEXT: &str = r#"
+system-id = "hv1"
+hostname = "hv1"
+ovn-remote = "unix:/sb.sock"
+ovn-encap-type = "geneve"
+ovn-encap-ip = "192.0.2.1"
+[[interface]]
+name = "tap0"
+iface-id = "vm1"
+"#;
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn port(&self, _: DatapathKey, _: PortKey) -> Option<(Uuid, Arc<str>)> {
+        Some((Uuid::nil(), "lrp".into()))
+    }
+}
+
+#[derive(Default)]
+struct FakeCompiler {
+    bound: BTreeMap<String, InterfaceId>,
+    tunnels: BTreeMap<TunnelId, Way>,
+    peers: BTreeSet<IpAddr>,
+    local: Vec<(Uuid, DatapathKey)>,
+    generation: u64,
+}
+
+impl Compiler for FakeCompiler {
+    type Names = NoNames;
+    fn apply(&mut self, _: &[Change]) {}
+    fn set_interface(&mut self, _: InterfaceId, _: &str) {}
+    fn remove_interface(&mut self, _: InterfaceId) {}
+    fn bind(&mut self, _: Uuid, port: &Arc<str>, interface: InterfaceId, _: Option<Tag>) {
+        self.bound.insert(port.to_string(), interface);
+        self.local = vec![(Uuid::from_u128(50), DatapathKey::new(1).unwrap())];
+    }
+    fn unbind(&mut self, _: Uuid, port: &Arc<str>) {
+        self.bound.remove(&**port);
+        if self.bound.is_empty() {
+            self.local.clear();
+        }
+    }
+    fn set_tunnel(&mut self, id: TunnelId, way: &Way) {
+        self.tunnels.insert(id, way.clone());
+    }
+    fn remove_tunnel(&mut self, id: TunnelId) {
+        self.tunnels.remove(&id);
+    }
+    fn set_peers(&mut self, peers: &BTreeSet<IpAddr>) {
+        self.peers = peers.clone();
+    }
+    fn local_datapaths(&mut self) -> Vec<(Uuid, DatapathKey)> {
+        self.local.clone()
+    }
+    fn publish(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+    fn names(&self) -> NoNames {
+        NoNames
+    }
+}
+
+#[derive(Default)]
+struct FakePorts {
+    attached: BTreeMap<InterfaceId, String>,
+    next: u32,
+    nics: Vec<String>,
+    broken: bool,
+}
+
+impl Ports for FakePorts {
+    fn attach_interface(&mut self, name: &str) -> Result<InterfaceId, String> {
+        if self.broken {
+            return Err("no".to_owned());
+        }
+        self.next += 1;
+        self.attached.insert(InterfaceId(self.next), name.to_owned());
+        Ok(InterfaceId(self.next))
+    }
+    fn detach_interface(&mut self, id: InterfaceId) {
+        self.attached.remove(&id);
+    }
+    fn open_nic(&mut self, name: &str) -> Result<u16, String> {
+        self.nics.push(name.to_owned());
+        Ok(self.nics.len() as u16 - 1)
+    }
+    fn set_tunnel_addresses(&mut self, _: &[IpAddr]) {}
+}
+
+struct World {
+    engine: Engine<FakeCompiler, FakePorts>,
+    links: Links,
+    now: Duration,
+}
+
+const ME: Uuid = Uuid::from_u128(1);
+const PRIVATE: Uuid = Uuid::from_u128(2);
+const ENCAP: Uuid = Uuid::from_u128(3);
+const VM: Uuid = Uuid::from_u128(10);
+
+fn change(table: &str, row: Uuid, new: Option<Row>) -> Change {
+    Change { table: table.into(), row, old: None, new: new.map(Arc::new) }
+}
+
+fn encap(ip: &str, chassis: &str) -> Row {
+    Row::made(
+        "Encap",
+        [
+            ("type", Datum::from("geneve")),
+            ("ip", Datum::from(ip)),
+            ("options", Datum::map([("csum", "true")])),
+            ("chassis_name", Datum::from(chassis)),
+        ],
+    )
+}
+
+fn chassis(name: &str, encap: Uuid) -> Row {
+    Row::made("Chassis", [("name", Datum::from(name)), ("encaps", Datum::from(encap))])
+}
+
+fn port(chassis: Option<Uuid>, up: bool) -> Row {
+    Row::made(
+        "Port_Binding",
+        [
+            ("logical_port", Datum::from("vm1")),
+            ("type", Datum::from("")),
+            ("chassis", chassis.map_or(Datum::empty(), Datum::from)),
+            ("up", Datum::from(up)),
+        ],
+    )
+}
+
+impl World {
+    fn new(text: &str) -> Self {
+        let config = Config::parse(text).unwrap();
+        let ports = FakePorts::default();
+        let engine = Engine::new(config, FakeCompiler::default(), ports, false);
+        Self { engine, links: Links::default(), now: Duration::ZERO }
+    }
+
+    fn link(&mut self, index: u32, name: &str) {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+        self.links.set(&message);
+        self.engine.links(&self.links, self.now);
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.engine.turn(Clock { now: self.now, wall: Duration::from_secs(1) })
+    }
+
+    /// Connected, with our rows in the database.
+    fn connect(&mut self) {
+        let mut rows = vec![
+            change("Encap", ENCAP, Some(encap("192.0.2.1", "hv1"))),
+            change("Chassis", ME, Some(chassis("hv1", ENCAP))),
+        ];
+        let private = [("name", Datum::from("hv1")), ("chassis", Datum::from(ME))];
+        rows.push(change("Chassis_Private", PRIVATE, Some(Row::made("Chassis_Private", private))));
+        self.change(rows);
+        self.engine.initial();
+        self.engine.writable(true, self.now);
+    }
+
+    fn change(&mut self, changes: Vec<Change>) {
+        self.engine.changes(&changes, self.now);
+    }
+
+    fn settle(&mut self, turn: &Turn) {
+        if turn.conditions.is_some() {
+            self.engine.conditions_sent(1);
+            self.engine.conditions_settled(1);
+        }
+    }
+
+    fn nb_cfg(&mut self, nb_cfg: i64) {
+        let row = Row::made("SB_Global", [("nb_cfg", Datum::from(nb_cfg))]);
+        self.change(vec![change("SB_Global", Uuid::from_u128(4), Some(row))]);
+    }
+}
+
+fn of<'a>(turn: &'a Turn, concern: &Concern) -> Option<&'a Vec<Value>> {
+    turn.transactions.iter().find(|(found, _)| found == concern).map(|(_, operations)| operations)
+}
+
+#[test]
+fn nothing_is_written_before_the_content_of_the_database_is_known() {
+    let mut world = World::new(TEXT);
+    world.link(5, "tap0");
+    assert!(world.turn().transactions.is_empty());
+}
+
+#[test]
+fn a_chassis_registers_claims_and_reports_up_only_after_workers_and_conditions() {
+    let mut world = World::new(TEXT);
+    world.link(5, "tap0");
+    world.engine.initial();
+    world.engine.writable(true, world.now);
+    let turn = world.turn();
+    assert!(of(&turn, &Concern::Registration).is_some());
+    world.settle(&turn);
+    world.engine.written(&Concern::Registration, true, world.now);
+    world.connect();
+    world.change(vec![change("Port_Binding", VM, Some(port(None, false)))]);
+    let turn = world.turn();
+    assert!(of(&turn, &Concern::Claims(vec![VM])).is_some(), "{turn:?}");
+    assert!(turn.conditions.is_some(), "its datapath is local now");
+    world.engine.conditions_sent(2);
+    world.change(vec![change("Port_Binding", VM, Some(port(Some(ME), false)))]);
+    world.engine.written(&Concern::Claims(vec![VM]), true, world.now);
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    assert!(of(&world.turn(), &Concern::Claims(vec![VM])).is_none(), "conditions are open");
+    world.engine.conditions_settled(2);
+    world.turn();
+    assert!(of(&world.turn(), &Concern::Claims(vec![VM])).is_none(), "workers are behind");
+    world.engine.workers_at(world.engine.generation.0);
+    let turn = world.turn();
+    let operations = of(&turn, &Concern::Claims(vec![VM])).unwrap();
+    assert_eq!(operations[0]["row"], serde_json::json!({ "up": true }));
+}
+
+#[test]
+fn the_barrier_waits_for_the_workers() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let turn = world.turn();
+    world.settle(&turn);
+    world.nb_cfg(7);
+    assert!(of(&world.turn(), &Concern::Barrier).is_none());
+    world.engine.workers_at(world.engine.generation.0);
+    let turn = world.turn();
+    let operations = of(&turn, &Concern::Barrier).unwrap();
+    assert_eq!(operations[0]["row"]["nb_cfg"], 7);
+    assert!(of(&world.turn(), &Concern::Barrier).is_none(), "one is under way");
+}
+
+#[test]
+fn a_cluster_that_wants_no_barrier_gets_none() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let turn = world.turn();
+    world.settle(&turn);
+    let options = Datum::map([("enable_chassis_nb_cfg_update", "false")]);
+    let row = Row::made("SB_Global", [("nb_cfg", Datum::from(7)), ("options", options)]);
+    world.change(vec![change("SB_Global", Uuid::from_u128(4), Some(row))]);
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    assert!(of(&world.turn(), &Concern::Barrier).is_none());
+}
+
+#[test]
+fn an_interface_that_is_replaced_is_let_go_and_attached_anew() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    world.change(vec![change("Port_Binding", VM, Some(port(None, false)))]);
+    world.link(5, "tap0");
+    world.turn();
+    assert_eq!(world.engine.compiler.bound["vm1"], InterfaceId(1));
+    world.links.remove(5);
+    world.link(6, "tap0");
+    world.turn();
+    assert_eq!(world.engine.compiler.bound["vm1"], InterfaceId(2));
+    assert_eq!(world.engine.ports.attached.len(), 1);
+    world.links.remove(6);
+    world.engine.links(&world.links.clone(), world.now);
+    world.turn();
+    assert!(world.engine.compiler.bound.is_empty() && world.engine.ports.attached.is_empty());
+    assert!(world.engine.missing["vm1"].contains("does not exist"));
+}
+
+#[test]
+fn an_interface_that_cannot_be_attached_is_tried_again() {
+    let mut world = World::new(TEXT);
+    world.engine.ports.broken = true;
+    world.link(5, "tap0");
+    assert_eq!(world.engine.missing["vm1"], "no");
+    let due = world.engine.deadline().unwrap();
+    assert!(world.engine.attach_due(due) && !world.engine.attach_due(Duration::ZERO));
+    world.engine.ports.broken = false;
+    world.engine.links(&world.links.clone(), due);
+    assert!(world.engine.missing.is_empty());
+}
+
+#[test]
+fn a_tunnel_carries_packets_once_its_next_hop_is_known_and_its_nic_open() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    world.link(9, "eth1");
+    let far = Uuid::from_u128(33);
+    world.change(vec![
+        change("Encap", far, Some(encap("192.0.2.2", "hv2"))),
+        change("Chassis", Uuid::from_u128(32), Some(chassis("hv2", far))),
+    ]);
+    world.turn();
+    let pair = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    assert_eq!(world.engine.tunnels.pairs(), BTreeSet::from([pair]));
+    assert_eq!(world.engine.compiler.peers, BTreeSet::from([pair.1]));
+    let hop = NextHop { link: 9, source: [1; 6], destination: [2; 6], mtu: 1500 };
+    world.engine.hop(pair, Ok(hop), &world.links);
+    let way = world.engine.compiler.tunnels.values().next().unwrap();
+    assert_eq!(way.tunnel.link.unwrap().nic, 0);
+    assert_eq!(world.engine.ports.nics, ["eth1"]);
+    let error = Unresolved::NoNeighbour { link: 9, next: pair.1 };
+    world.engine.hop(pair, Err(error), &world.links);
+    let way = world.engine.compiler.tunnels.values().next().unwrap();
+    assert_eq!(way.tunnel.link, None);
+    world.engine.hop(pair, Ok(hop), &world.links);
+    assert_eq!(world.engine.ports.nics.len(), 1, "the NIC is open already");
+}
+
+#[test]
+fn a_lost_connection_changes_nothing_in_forwarding() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    world.change(vec![change("Port_Binding", VM, Some(port(Some(ME), true)))]);
+    world.link(5, "tap0");
+    let turn = world.turn();
+    world.settle(&turn);
+    world.turn();
+    let (bound, generation) = (world.engine.compiler.bound.clone(), world.engine.generation.0);
+    world.engine.writable(false, world.now);
+    let turn = world.turn();
+    assert!(turn.transactions.is_empty() && turn.conditions.is_none());
+    assert_eq!(world.engine.compiler.bound, bound);
+    assert_eq!(world.engine.generation.0, generation);
+}
+
+#[test]
+fn a_file_is_never_written_but_its_ports_are_bound() {
+    let config = Config::parse(TEXT).unwrap();
+    let ports = FakePorts::default();
+    let engine = Engine::new(config, FakeCompiler::default(), ports, true);
+    let mut world = World { engine, links: Links::default(), now: Duration::ZERO };
+    world.link(5, "tap0");
+    world.change(vec![
+        change("Port_Binding", VM, Some(port(None, false))),
+        change("Chassis", ME, Some(chassis("hv1", ENCAP))),
+    ]);
+    world.engine.initial();
+    world.nb_cfg(3);
+    let turn = world.turn();
+    world.settle(&turn);
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    assert!(world.turn().transactions.is_empty());
+    assert_eq!(world.engine.claims.get(VM).unwrap().state, State::Installed);
+}
+
+#[test]
+fn what_workers_learned_is_written_when_the_database_takes_it() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let learned = Learned::Fdb {
+        datapath: DatapathKey::new(1).unwrap(),
+        port: PortKey::new(1).unwrap(),
+        mac: [2; 6],
+    };
+    world.engine.learned(learned, world.now, Duration::from_millis(10));
+    assert_eq!(world.engine.deadline(), Some(Duration::from_millis(10)));
+    assert!(of(&world.turn(), &Concern::Learning).is_none());
+    world.now = Duration::from_millis(10);
+    assert!(of(&world.turn(), &Concern::Learning).is_some());
+}
+
+#[test]
+fn conditions_are_asked_for_once() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let turn = world.turn();
+    assert!(turn.conditions.is_some());
+    world.settle(&turn);
+    assert!(world.turn().conditions.is_none());
+    let empty = Datum::set::<Atom>([]);
+    let row = Row::made("Address_Set", [("addresses", empty)]);
+    world.change(vec![change("Address_Set", Uuid::from_u128(9), Some(row))]);
+    assert!(world.turn().conditions.is_none());
+}
