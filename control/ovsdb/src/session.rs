@@ -8,11 +8,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
@@ -30,6 +30,9 @@ use crate::wire::{Kind, Message, Part, WireError};
 
 /// How our monitor of the database is named.
 const MONITOR_ID: &str = "data";
+
+/// How long a server that has just started may take to say what it serves.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +82,7 @@ pub(crate) struct Session {
 /// A connection that has its content.
 struct Following {
     connection: Connection,
-    server: Server,
+    server: Option<Server>,
     schema: Arc<Schema>,
     shapes: Arc<Shapes>,
     method: Method,
@@ -168,7 +171,7 @@ impl Session {
     }
 
     /// Waits, and deals with what is asked meanwhile; also once if there is nothing to wait for.
-    async fn pause(&mut self, length: std::time::Duration) -> Result<(), End> {
+    async fn pause(&mut self, length: Duration) -> Result<(), End> {
         let pause = sleep(length);
         tokio::pin!(pause);
         loop {
@@ -231,14 +234,14 @@ impl Session {
         }
     }
 
-    /// Reads what the server says of itself; a server before OVS 2.9 says nothing.
-    async fn meet(&mut self, connection: &mut Connection) -> Result<Server, End> {
+    /// Reads what the server says of itself; one before OVS 2.9 says nothing.
+    async fn meet(&mut self, connection: &mut Connection) -> Result<Option<Server>, End> {
         let mut server = Server::default();
         let reply = match connection.call("monitor_cond", &Server::request()).await? {
             Ok(reply) => reply,
             Err(error) => {
                 tracing::debug!(%error, "the server has no _Server database");
-                return Ok(server);
+                return Ok(None);
             }
         };
         // Without this, the server would close the connection instead of telling what changes.
@@ -249,14 +252,39 @@ impl Session {
         let part = result(&reply);
         let updates = self.updates(&reply, &part, &server.shapes, Notation::Difference)?;
         server.replica.apply(updates);
+        // A server that has just started listens before it has written down what it serves.
+        let written = async {
+            while server.replica.is_empty() {
+                let message = connection.next().await?;
+                self.hear_of_server(&mut server, &message)?;
+            }
+            Ok::<(), End>(())
+        };
+        if let Ok(written) = timeout(START_LIMIT, written).await {
+            written?;
+        }
         self.judge(&server)?;
-        Ok(server)
+        Ok(Some(server))
+    }
+
+    /// Takes in a notification if it is about the `_Server` database.
+    fn hear_of_server(&mut self, server: &mut Server, message: &Message) -> Result<(), End> {
+        let Kind::Notification { method, params } = &message.kind else { return Ok(()) };
+        if method != "update2" {
+            return Ok(());
+        }
+        let elements = message.elements(params)?;
+        let [id, updates] = &elements[..] else {
+            return Err(message.unexpected(params, "an update's parameters").into());
+        };
+        if message.read::<Value>(id)?.as_str() == Some(server::MONITOR_ID) {
+            let updates = self.updates(message, updates, &server.shapes, Notation::Difference)?;
+            server.replica.apply(updates);
+        }
+        Ok(())
     }
 
     fn judge(&mut self, server: &Server) -> Result<(), End> {
-        if server.replica.is_empty() {
-            return Ok(());
-        }
         let member =
             server.judge(&self.config.database, self.config.leader_only, &mut self.seen)?;
         self.status.send_if_modified(|status| {
@@ -284,7 +312,7 @@ impl Session {
     async fn monitor(
         &mut self,
         mut connection: Connection,
-        server: Server,
+        server: Option<Server>,
         schema: Arc<Schema>,
         remote: &Remote,
     ) -> Result<Following, End> {
@@ -416,28 +444,22 @@ impl Session {
                     "monitor_canceled" => return Err(End::Canceled),
                     _ => return Ok(()),
                 };
+                if let (Some(server), "update2") = (&mut following.server, method.as_str()) {
+                    self.hear_of_server(server, &message)?;
+                    self.judge(server)?;
+                }
                 let elements = message.elements(params)?;
                 let (id, txn, updates) = match (&elements[..], method.as_str()) {
                     ([id, txn, updates], "update3") => (id, Some(txn), updates),
                     ([id, updates], "update" | "update2") => (id, None, updates),
                     _ => return Err(message.unexpected(params, "an update's parameters").into()),
                 };
-                match message.read::<Value>(id)?.as_str() {
-                    Some(MONITOR_ID) => {
-                        let shapes = following.shapes.clone();
-                        let updates = self.updates(&message, updates, &shapes, notation)?;
-                        if let Some(txn) = txn {
-                            self.received(message.read(txn)?);
-                        }
-                        self.report(Report::Content { content: Content::Changes, updates })?;
+                if message.read::<Value>(id)?.as_str() == Some(MONITOR_ID) {
+                    let updates = self.updates(&message, updates, &following.shapes, notation)?;
+                    if let Some(txn) = txn {
+                        self.received(message.read(txn)?);
                     }
-                    Some(server::MONITOR_ID) => {
-                        let shapes = &following.server.shapes;
-                        let updates = self.updates(&message, updates, shapes, notation)?;
-                        following.server.replica.apply(updates);
-                        self.judge(&following.server)?;
-                    }
-                    _ => {}
+                    self.report(Report::Content { content: Content::Changes, updates })?;
                 }
             }
             Kind::Reply { id, outcome } => {
