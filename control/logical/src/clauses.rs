@@ -234,20 +234,27 @@ fn compare(
     Ok(smallvec![conjunction])
 }
 
-/// The prefixes that stand in this relation to a value, compared under a mask of one run of bits.
+/// The fewest prefixes that stand in this relation to a value, compared under a mask of one run of
+/// bits.
 fn ordered(number: Masked, relation: Relation, prefixes: &mut SmallVec<[Masked; 1]>) {
-    let less = matches!(relation, Relation::Less | Relation::LessOrEqual);
-    if matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual) {
-        prefixes.push(number);
-    }
-    let mut mask = number.mask;
-    while mask != 0 {
+    let mask = number.mask;
+    let one = mask & mask.wrapping_neg();
+    let always = Masked { value: 0, mask: 0 };
+    let (less, value) = match relation {
+        Relation::LessOrEqual if number.value == mask => return prefixes.push(always),
+        Relation::GreaterOrEqual if number.value == 0 => return prefixes.push(always),
+        Relation::LessOrEqual => (true, number.value + one),
+        Relation::GreaterOrEqual => (false, number.value - one),
+        relation => (relation == Relation::Less, number.value),
+    };
+    let mut rest = mask;
+    while rest != 0 {
         // A value is less if its first bit that differs is 0 where the number's is 1.
-        let bit = mask & mask.wrapping_neg();
-        if (number.value & bit != 0) == less {
-            prefixes.push(Masked { value: (number.value ^ bit) & mask, mask });
+        let bit = rest & rest.wrapping_neg();
+        if (value & bit != 0) == less {
+            prefixes.push(Masked { value: (value ^ bit) & rest, mask: rest });
         }
-        mask ^= bit;
+        rest ^= bit;
     }
     tidy(prefixes);
 }
