@@ -81,7 +81,7 @@ fn walk(expr: &Expr, resolver: &mut impl Resolve) -> Result<Alternatives, Clause
 }
 
 fn all(list: &[Expr], resolver: &mut impl Resolve) -> Result<Alternatives, ClauseError> {
-    let mut common = Conjunction::default();
+    let mut common = Conjunction(SmallVec::with_capacity(list.len()));
     let mut choices: SmallVec<[Alternatives; 4]> = SmallVec::new();
     let mut never = false;
     for expr in list {

@@ -347,7 +347,7 @@ fn every_error_says_where_what_and_in_ovns_words() {
         ("log(foo);", 4, "Syntax error at `foo'."),
         ("set_queue(61441);", 16, "Queue ID 61441 for set_queue is not in valid range 0 to 61440."),
         ("set_meter(0);", 12, "Rate 0 for set_meter is not in valid."),
-        ("trigger_event(event = \"x\");", 22, "Syntax error at `\"x\"' Expecting string."),
+        ("trigger_event(event = \"x\");", 22, "Syntax error at `\"x\"' Unknown event '-1'."),
         (
             "trigger_event(event = \"empty_lb_backends\", vip = \"10:80\");",
             57,
@@ -373,8 +373,8 @@ fn every_error_says_where_what_and_in_ovns_words() {
         ),
         (
             "commit_lb_aff(vip = \"1.1.1.1:8080\", backend = \"[::1]:8080\", proto = tcp, timeout = 30);",
-            60,
-            "Syntax error at `proto' invalid protocol family.",
+            46,
+            "Syntax error at `\"[::1]:8080\"' invalid protocol family.",
         ),
         ("clone {", 7, "Syntax error at end of input."),
         ("clone { output };", 15, "Syntax error at `}' expecting `;'."),
