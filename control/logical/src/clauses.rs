@@ -14,6 +14,9 @@ use smallvec::{SmallVec, smallvec};
 /// The most clauses that a match may become.
 pub const MAX_CLAUSES: usize = 4096;
 
+/// The most pairs of alternatives that are tried to get there.
+const MAX_PAIRS: usize = 64 * MAX_CLAUSES;
+
 /// Why a match cannot become clauses. The flow is skipped (ACT-P7).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClauseError {
@@ -104,6 +107,10 @@ fn all(list: &[Expr], resolver: &mut impl Resolve) -> Result<Alternatives, Claus
     choices.sort_by_key(SmallVec::len);
     let mut product: Alternatives = smallvec![common];
     for choice in choices {
+        // Most of a product may be contradictions; finding that out must not take long, either.
+        if product.len() * choice.len() > MAX_PAIRS {
+            return Err(ClauseError::TooMany);
+        }
         let mut next = Alternatives::new();
         for left in &product {
             for right in &choice {

@@ -478,3 +478,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_actions_need_has_a_name_in_both_tables_of_symbols() {
+    for name in ["ip", "ip4", "ip6", "tcp", "udp", "sctp", "nd_ns"] {
+        for symbols in [Symbols::flow(), Symbols::acl_ct_translation()] {
+            assert!(symbols.get(name).is_some_and(|symbol| symbol.predicate.is_some()), "{name}");
+        }
+    }
+}
