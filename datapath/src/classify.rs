@@ -2,8 +2,8 @@
 //!
 //! A rule's match arrives as clauses (an OR of ANDs) over *sets of values of one field*: sets stay
 //! sets, `{a,b} × {c,d}` is never multiplied out. A table takes the shape that its rules call for:
-//! nothing to decide, a few rules in a row, or [`tuples`] hashed by what they look at, with
-//! [`sets`] for the rest. Whatever the shape, it agrees with [`Clause::matches`] on the first rule
+//! nothing to decide, a few rules in a row, or tuples hashed by what they look at, with
+//! set classes for the rest. Whatever the shape, it agrees with [`Clause::matches`] on the first rule
 //! that matches, which is the oracle of every test.
 
 use crate::field::{Context, GUARDED_SLOT, Slice};
