@@ -184,10 +184,12 @@ impl Table {
     }
 
     /// Bits of the guarded slot that the choice of `chosen` depended on, given all other fields.
+    #[inline]
     pub fn consulted(&self, context: &Context, chosen: Option<&Rule>) -> u128 {
-        if self.guarded.bits == 0 {
-            return 0;
-        }
+        if self.guarded.bits == 0 { 0 } else { self.consulted_of(context, chosen) }
+    }
+
+    fn consulted_of(&self, context: &Context, chosen: Option<&Rule>) -> u128 {
         let Some(rules) = &self.guarded.rules else { return self.guarded.bits };
         let last = chosen.map_or(u16::MIN, |rule| rule.priority);
         let mut bits = 0;
