@@ -5,9 +5,26 @@
 //! same program.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod cache;
+pub mod checksum;
 pub mod classify;
+pub mod counters;
 pub mod field;
+pub mod flood;
 pub mod frame;
+pub mod geneve;
 pub mod key;
+pub mod learn;
+pub mod memory;
+pub mod observe;
+pub mod parse;
+pub mod pipeline;
 pub mod program;
 pub mod publish;
+pub mod publisher;
+pub mod rewrite;
+pub mod security;
+pub mod trace;
+pub mod verdict;
+pub mod worker;

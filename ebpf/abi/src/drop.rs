@@ -61,6 +61,10 @@ reasons! {
     UnknownOption = "unknown-option";
     /// A Geneve packet without OVN's option, or with keys that cannot be.
     BadTunnelKey = "bad-tunnel-key";
+    /// A Geneve packet marked as control (the O bit): it is for the tunnel's end, not for a workload.
+    TunnelControl = "tunnel-control";
+    /// A tunnel packet marked as having met congestion, whose inner packet cannot carry the mark.
+    Ecn = "ecn";
     /// The outer checksum is wrong.
     BadChecksum = "bad-checksum";
     /// No frame was free to copy or send with.

@@ -1,0 +1,377 @@
+//! The walk of one packet through the logical pipelines, to its verdict.
+//!
+//! A walk is a list of branches, worked off depth first: `clone`, multicast groups and patch ports
+//! add branches, never recursion, so the only limits are [`MAX_PATH`] tables on the way of one
+//! packet and [`MAX_TABLES`] for all its copies, and passing them is counted (TRAP-10). Each branch
+//! is a copy of the packet's fields; the frame itself is not touched. What is consulted outside the
+//! cache's key is noted for the verdict.
+
+use crate::answer;
+use crate::classify::Rule;
+use crate::counters::{PortCounters, WorkerCounters};
+use crate::field::{self, Context, GUARDED_SLOT, Slice, flag};
+use crate::geneve::{Outer, source_port};
+use crate::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId};
+use crate::learn::Learned;
+use crate::observe::{Decision, Observer};
+use crate::parse::{Layers, Parsed};
+use crate::program::{Op, Pipeline};
+use crate::publish::{Attachment, Datapath, Generation, Place, Port};
+use crate::rewrite::{Rewrite, TtlChange};
+use crate::security;
+use crate::verdict::{Dependency, Drop, Output, Source, Target, Verdict};
+use ovn_xdp_abi::drop::DropReason;
+use std::sync::Arc;
+
+mod execute;
+mod output;
+
+/// Tables that one copy of a packet may pass.
+pub const MAX_PATH: u32 = 2048;
+
+/// Tables that all copies of a packet may pass together.
+pub const MAX_TABLES: u32 = 1 << 20;
+
+/// Nanoseconds after which a walk that reports something to control is made again.
+pub const REPORT_AGAIN: u64 = 5_000_000_000;
+
+/// Where a packet starts its walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// From a workload (PHY-I1, PHY-I2).
+    Ingress {
+        /// The interface it came in on.
+        interface: InterfaceId,
+        /// Its logical port.
+        port: Attachment,
+        /// It is a nested container's: its tag is taken off.
+        nested: bool,
+    },
+    /// From a tunnel (PHY-I5): at the output decision.
+    Tunnel {
+        /// From the VNI.
+        datapath: DatapathKey,
+        /// Ingress port key of the option, or zero.
+        inport: u16,
+        /// Egress port or group key.
+        outport: PortKey,
+    },
+}
+
+/// The packet that walks.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The contiguous start of its frame.
+    pub head: &'a [u8],
+    /// Its fields and layers.
+    pub parsed: &'a Parsed,
+    /// Bytes of the frame with a tag beside it counted.
+    pub wire_len: u32,
+    /// Hash of its flow: the source port of tunnels, the choice of `select`.
+    pub hash: u64,
+}
+
+/// A verdict, and what else came of the walk.
+#[derive(Debug)]
+pub struct Walked {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Frames that the walk built, for its outputs.
+    pub built: Vec<Vec<u8>>,
+    /// What control is to learn.
+    pub learned: Vec<Learned>,
+}
+
+/// What a walk asks of its worker.
+pub trait Surroundings {
+    /// Counters of a port.
+    fn port(&mut self, id: (DatapathKey, PortKey)) -> Arc<PortCounters>;
+
+    /// Whether another error about a packet too big may be sent now.
+    fn may_send_error(&mut self) -> bool;
+}
+
+impl Surroundings for &WorkerCounters {
+    fn port(&mut self, id: (DatapathKey, PortKey)) -> Arc<PortCounters> {
+        WorkerCounters::port(self, id)
+    }
+
+    fn may_send_error(&mut self) -> bool {
+        true
+    }
+}
+
+/// Walks `packet` through `generation`.
+pub fn walk<O: Observer, S: Surroundings>(
+    generation: &Generation,
+    start: Start,
+    packet: Packet<'_>,
+    surroundings: S,
+    observer: &mut O,
+) -> Walked {
+    let mut walk = Walk {
+        generation,
+        packet,
+        bases: vec![Base {
+            context: packet.parsed.context(packet.head),
+            layers: packet.parsed.layers,
+            popped: 0,
+            len: packet.wire_len,
+        }],
+        built: Vec::new(),
+        learned: Vec::new(),
+        outputs: Vec::new(),
+        drop: None,
+        guard: 0,
+        lengths: (0, u32::MAX),
+        ttl_above: 0,
+        rests_on: Vec::new(),
+        cacheable: !packet.parsed.is_resolution(),
+        tables: 0,
+        work: Vec::new(),
+        surroundings,
+        observer,
+    };
+    let arrival = walk.start(start);
+    while let Some(branch) = walk.work.pop() {
+        walk.run(branch);
+    }
+    let drop = walk.drop.filter(|_| walk.outputs.is_empty());
+    let guarded = packet.parsed.guarded;
+    let expires = if walk.learned.is_empty() { u64::MAX } else { REPORT_AGAIN };
+    Walked {
+        verdict: Verdict {
+            outputs: walk.outputs.into(),
+            drop,
+            arrival,
+            guard: (walk.guard, guarded & walk.guard),
+            lengths: walk.lengths,
+            ttl_above: walk.ttl_above,
+            expires,
+            rests_on: walk.rests_on.into(),
+            cacheable: walk.cacheable,
+        },
+        built: walk.built,
+        learned: walk.learned,
+    }
+}
+
+/// A frame that outputs start from: the one that came, or an answer.
+struct Base {
+    context: Context,
+    layers: Layers,
+    popped: u8,
+    len: u32,
+}
+
+struct Walk<'g, 'p, 'o, O, S> {
+    generation: &'g Generation,
+    packet: Packet<'p>,
+    bases: Vec<Base>,
+    built: Vec<Vec<u8>>,
+    learned: Vec<Learned>,
+    outputs: Vec<Output>,
+    drop: Option<Drop>,
+    guard: u128,
+    lengths: (u32, u32),
+    ttl_above: u8,
+    rests_on: Vec<Dependency>,
+    cacheable: bool,
+    tables: u32,
+    work: Vec<Branch<'g>>,
+    surroundings: S,
+    observer: &'o mut O,
+}
+
+/// One copy of the packet, and what it does next.
+#[derive(Clone)]
+struct Branch<'g> {
+    context: Context,
+    datapath: &'g Datapath,
+    at: At<'g>,
+    base: usize,
+    /// The interface that must not get it back, if any.
+    arrival: Option<InterfaceId>,
+    /// It came from a tunnel, and has not been routed since.
+    from_tunnel: bool,
+    stack: Vec<u128>,
+    path: u32,
+    flow: FlowId,
+    /// Bits of the guarded slot that no longer are the packet's own.
+    written: u128,
+    /// What happened to the TTL, while its bits are still derived from the packet's.
+    ttl: TtlChange,
+}
+
+#[derive(Clone, Copy)]
+enum At<'g> {
+    Table(Pipeline, u8),
+    Program(Pipeline, &'g [Op]),
+    /// The output decision, with the group whose member is meant taken apart.
+    Output,
+    /// Local output to a port, past any group (PHY-05).
+    Local(PortKey),
+}
+
+impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
+    fn start(&mut self, start: Start) -> Option<Arc<PortCounters>> {
+        let (key, inport) = match start {
+            Start::Ingress { interface, port, .. } => {
+                let epoch = self.generation.interfaces.get(&interface).map_or(0, |it| it.epoch);
+                self.rests_on.push(Dependency::Interface(interface, epoch));
+                (port.datapath, u32::from(port.port.get()))
+            }
+            Start::Tunnel { datapath, inport, .. } => (datapath, u32::from(inport)),
+        };
+        let Some(datapath) = self.datapath(key) else {
+            let reason = match start {
+                Start::Ingress { .. } => DropReason::NoPort,
+                Start::Tunnel { .. } => DropReason::UnknownVni,
+            };
+            self.dropped(reason, FlowId::default());
+            return None;
+        };
+        let mut branch = Branch {
+            context: self.bases[0].context.clone(),
+            datapath,
+            at: At::Table(Pipeline::Ingress, 0),
+            base: 0,
+            arrival: None,
+            from_tunnel: false,
+            stack: Vec::new(),
+            path: 0,
+            flow: FlowId::default(),
+            written: 0,
+            ttl: TtlChange::Keep,
+        };
+        branch.context.set(field::INPORT, u128::from(inport));
+        let counted = match start {
+            Start::Ingress { interface, port, nested } => {
+                branch.arrival = Some(interface);
+                let mut flags = 0;
+                if nested {
+                    flags |= flag::NESTED_CONTAINER;
+                    branch.context.set(field::VLAN_TCI, u128::from(self.packet.parsed.second_tci));
+                    self.bases[0].context = branch.context.clone();
+                    self.bases[0].popped = 1;
+                    self.bases[0].len -= 4;
+                }
+                if datapath.ports.get(&port.port).is_some_and(|port| port.localport) {
+                    flags |= flag::LOCALPORT;
+                }
+                branch.context.set(field::FLAGS, u128::from(flags));
+                port.port
+            }
+            Start::Tunnel { outport, inport, .. } => {
+                branch.from_tunnel = true;
+                branch.context.set(field::OUTPORT, u128::from(outport.get()));
+                let known = |key: PortKey| datapath.ports.contains_key(&key);
+                let exists = known(outport) || datapath.groups.contains_key(&outport);
+                if !exists || PortKey::new(inport).is_some_and(|inport| !known(inport)) {
+                    self.dropped(DropReason::BadTunnelKey, FlowId::default());
+                    return None;
+                }
+                branch.at = At::Output;
+                outport
+            }
+        };
+        self.work.push(branch);
+        (!counted.is_multicast()).then(|| self.surroundings.port((key, counted)))
+    }
+
+    fn run(&mut self, mut branch: Branch<'g>) {
+        loop {
+            let went_on = match branch.at {
+                At::Table(pipeline, table) => self.table(&mut branch, pipeline, table),
+                At::Program(pipeline, ops) => self.program(&mut branch, pipeline, ops),
+                At::Output => self.decide(&mut branch),
+                At::Local(port) => self.local(&mut branch, port),
+            };
+            match went_on {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(reason) => return self.dropped(reason, branch.flow),
+            }
+        }
+    }
+
+    fn table(&mut self, branch: &mut Branch<'g>, pipeline: Pipeline, table: u8) -> Step {
+        branch.path += 1;
+        self.tables += 1;
+        if branch.path > MAX_PATH || self.tables > MAX_TABLES {
+            return Err(DropReason::TooManyHops);
+        }
+        let tables = match pipeline {
+            Pipeline::Ingress => &branch.datapath.ingress,
+            Pipeline::Egress => &branch.datapath.egress,
+        };
+        let datapath: &'g Datapath = branch.datapath;
+        let Some(found) = tables.get(usize::from(table)) else {
+            self.observer.table(datapath, pipeline, table, None, &branch.context);
+            return Err(DropReason::LogicalFlow);
+        };
+        let rule: Option<&'g Rule> = found.lookup(&branch.context);
+        self.observer.table(datapath, pipeline, table, rule, &branch.context);
+        let consulted = found.consulted(&branch.context, rule);
+        self.consult(branch, consulted);
+        let Some(rule) = rule else {
+            return Err(DropReason::LogicalFlow);
+        };
+        branch.flow = rule.flow;
+        branch.at = At::Program(pipeline, &rule.program.0);
+        Ok(true)
+    }
+
+    /// Notes that bits of the guarded slot decided something.
+    fn consult(&mut self, branch: &Branch<'g>, bits: u128) {
+        if branch.base != 0 || bits == 0 {
+            return;
+        }
+        self.guard |= bits & !branch.written;
+        if bits & field::IP_TTL.mask() != 0 && matches!(branch.ttl, TtlChange::Decrement(_)) {
+            self.guard |= field::IP_TTL.mask();
+        }
+    }
+
+    fn read(&mut self, branch: &Branch<'g>, slice: Slice) -> u128 {
+        if slice.slot() == GUARDED_SLOT {
+            self.consult(branch, slice.mask());
+        }
+        branch.context.get(slice)
+    }
+
+    fn write(&mut self, branch: &mut Branch<'g>, slice: Slice, value: u128) {
+        branch.context.set(slice, value);
+        if slice.slot() == GUARDED_SLOT {
+            branch.written |= slice.mask();
+            if slice.overlaps(field::IP_TTL) {
+                // A write of part of the TTL leaves the rest as it was, which then decides it.
+                if !matches!(branch.ttl, TtlChange::Set(_)) && slice.mask() & 0xff != 0xff {
+                    self.guard |= field::IP_TTL.mask();
+                }
+                branch.written |= field::IP_TTL.mask();
+                branch.ttl = TtlChange::Set(branch.context.get(field::IP_TTL) as u8);
+            }
+        }
+    }
+
+    fn datapath(&mut self, key: DatapathKey) -> Option<&'g Datapath> {
+        let found: Option<&'g Arc<Datapath>> = self.generation.datapaths.get(&key);
+        self.rest_on(Dependency::Datapath(key, found.map_or(0, |it| it.epoch)));
+        found.map(|it| &**it)
+    }
+
+    fn rest_on(&mut self, dependency: Dependency) {
+        if !self.rests_on.contains(&dependency) {
+            self.rests_on.push(dependency);
+        }
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) {
+        self.observer.drop(reason, flow);
+        self.drop = Some(Drop { reason, flow });
+    }
+}
+
+/// Whether the branch goes on, or why it ended.
+type Step = Result<bool, DropReason>;

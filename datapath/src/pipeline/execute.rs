@@ -1,0 +1,307 @@
+//! What each operation of a program does to a packet's fields.
+
+use super::*;
+
+impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
+    /// Runs operations until one leads elsewhere.
+    pub(super) fn program(
+        &mut self,
+        branch: &mut Branch<'g>,
+        pipeline: Pipeline,
+        mut ops: &'g [Op],
+    ) -> Step {
+        while let Some((op, rest)) = ops.split_first() {
+            ops = rest;
+            self.observer.op(op, &branch.context);
+            match op {
+                Op::Output | Op::Next(..) => {
+                    if !rest.is_empty() {
+                        let mut later = branch.clone();
+                        later.at = At::Program(pipeline, rest);
+                        self.work.push(later);
+                    }
+                    return match (op, pipeline) {
+                        (Op::Next(pipeline, table), _) => {
+                            branch.at = At::Table(*pipeline, *table);
+                            Ok(true)
+                        }
+                        (_, Pipeline::Ingress) => {
+                            branch.at = At::Output;
+                            Ok(true)
+                        }
+                        (_, Pipeline::Egress) => self.deliver(branch),
+                    };
+                }
+                Op::Clone(program) => {
+                    branch.at = At::Program(pipeline, rest);
+                    let mut copy = branch.clone();
+                    copy.at = At::Program(pipeline, &program.0);
+                    self.work.push(branch.clone());
+                    *branch = copy;
+                    return Ok(true);
+                }
+                Op::NeighbourAdvertisement { router, then } => {
+                    if !rest.is_empty() {
+                        let mut later = branch.clone();
+                        later.at = At::Program(pipeline, rest);
+                        self.work.push(later);
+                    }
+                    self.answer_solicitation(branch, *router)?;
+                    branch.at = At::Program(pipeline, &then.0);
+                    return Ok(true);
+                }
+                _ => self.operation(branch, op)?,
+            }
+        }
+        // A program that said `next` or `output` before has done its work.
+        Err(DropReason::LogicalFlow)
+    }
+
+    fn operation(&mut self, branch: &mut Branch<'g>, op: &'g Op) -> Result<(), DropReason> {
+        match op {
+            Op::Load(to, value) => self.write(branch, *to, *value),
+            Op::Move { to, from } => {
+                let value = self.read(branch, *from);
+                self.write(branch, *to, value);
+            }
+            Op::Exchange(one, other) => {
+                let values = (self.read(branch, *one), self.read(branch, *other));
+                self.write(branch, *one, values.1);
+                self.write(branch, *other, values.0);
+            }
+            Op::Push(from) => {
+                let value = self.read(branch, *from);
+                branch.stack.push(value);
+            }
+            Op::Pop(to) => {
+                let value = branch.stack.pop().unwrap_or(0);
+                self.write(branch, *to, value);
+            }
+            Op::DecrementTtl => self.decrement_ttl(branch)?,
+            Op::CtClear => {
+                for slot in [4, 5, 15, 16] {
+                    branch.context.slots[slot] = 0;
+                }
+            }
+            Op::CheckInPortSecurity(result) => {
+                let fails = !self.own_port(branch, field::INPORT, security::may_send);
+                self.write(branch, *result, u128::from(fails));
+            }
+            Op::CheckOutPortSecurity(result) => {
+                let fails = !self.own_port(branch, field::OUTPORT, security::may_receive);
+                self.write(branch, *result, u128::from(fails));
+            }
+            Op::GetNeighbour { family, port, address } => {
+                let mac = self.neighbour(branch, *family, *port, *address);
+                self.write(branch, field::ETH_DST, mac.map_or(0, mac_value));
+            }
+            Op::LookupNeighbour { family, result, port, address, mac } => {
+                let known = self.neighbour(branch, *family, *port, *address);
+                let found = match mac {
+                    None => known.is_some(),
+                    Some(mac) => {
+                        let mac = self.read(branch, *mac);
+                        known.is_some_and(|known| mac_value(known) == mac)
+                    }
+                };
+                self.write(branch, *result, u128::from(found));
+            }
+            Op::PutNeighbour { family, port, address, mac } => {
+                let port = self.port_key(branch, *port);
+                let address = self.read(branch, *address);
+                let mac = mac_bytes(self.read(branch, *mac));
+                if let Some(port) = port {
+                    let datapath = branch.datapath.key;
+                    self.learned.push(Learned::Neighbour {
+                        datapath,
+                        port,
+                        family: *family,
+                        address,
+                        mac,
+                    });
+                }
+            }
+            Op::MacCacheUse => self.neighbour_used(branch),
+            Op::PutFdb { port, mac } => {
+                let port = self.port_key(branch, *port);
+                let mac = mac_bytes(self.read(branch, *mac));
+                if let Some(port) = port {
+                    self.learned.push(Learned::Fdb { datapath: branch.datapath.key, port, mac });
+                }
+            }
+            Op::GetFdb { result, mac } => {
+                let mac = mac_bytes(self.read(branch, *mac));
+                let port = branch.datapath.fdb.get(&mac).map_or(0, |port| u128::from(port.get()));
+                self.write(branch, *result, port);
+            }
+            Op::LookupFdb { result, port, mac } => {
+                let port = self.read(branch, *port);
+                let mac = mac_bytes(self.read(branch, *mac));
+                let known = branch.datapath.fdb.get(&mac);
+                let found = known.is_some_and(|known| u128::from(known.get()) == port);
+                self.write(branch, *result, u128::from(found));
+            }
+            Op::Select { result, members, hash_fields } => {
+                let chosen = self.select(branch, members, hash_fields);
+                self.write(branch, *result, u128::from(chosen));
+            }
+            Op::CheckPacketLarger { result, limit } => {
+                let larger = self.larger(branch, u32::from(*limit));
+                self.write(branch, *result, u128::from(larger));
+            }
+            Op::SetQueue(queue) => self.write(branch, field::QUEUE, u128::from(*queue)),
+            Op::Zero(result) => self.write(branch, *result, 0),
+            Op::NotExecuted(_) => return Err(DropReason::NotExecuted),
+            Op::Output | Op::Next(..) | Op::Clone(_) | Op::NeighbourAdvertisement { .. } => {
+                return Err(DropReason::Internal);
+            }
+        }
+        Ok(())
+    }
+
+    fn decrement_ttl(&mut self, branch: &mut Branch<'g>) -> Result<(), DropReason> {
+        let ttl = branch.context.get(field::IP_TTL) as u8;
+        if ttl <= 1 {
+            self.consult(branch, field::IP_TTL.mask());
+            return Err(DropReason::TtlExpired);
+        }
+        branch.context.set(field::IP_TTL, u128::from(ttl - 1));
+        branch.ttl = match branch.ttl {
+            TtlChange::Keep => TtlChange::Decrement(1),
+            TtlChange::Decrement(by) => TtlChange::Decrement(by + 1),
+            TtlChange::Set(_) => TtlChange::Set(ttl - 1),
+        };
+        branch.written |= field::IP_TTL.mask();
+        if let (0, TtlChange::Decrement(by)) = (branch.base, branch.ttl) {
+            self.ttl_above = self.ttl_above.max(by);
+        }
+        Ok(())
+    }
+
+    fn own_port(
+        &mut self,
+        branch: &Branch<'g>,
+        slice: Slice,
+        check: fn(&Port, &Context) -> bool,
+    ) -> bool {
+        let port = PortKey::new(branch.context.get(slice) as u16);
+        let port = port.and_then(|key| branch.datapath.ports.get(&key));
+        port.is_none_or(|port| check(port, &branch.context))
+    }
+
+    fn port_key(&mut self, branch: &Branch<'g>, slice: Slice) -> Option<PortKey> {
+        u16::try_from(self.read(branch, slice)).ok().and_then(PortKey::new)
+    }
+
+    fn neighbour(
+        &mut self,
+        branch: &Branch<'g>,
+        family: crate::program::Family,
+        port: Slice,
+        address: Slice,
+    ) -> Option<crate::publish::Mac> {
+        let address = self.read(branch, address);
+        let port = self.port_key(branch, port)?;
+        let key = crate::publish::Neighbour { port, family, address };
+        branch.datapath.neighbours.get(&key).copied()
+    }
+
+    fn neighbour_used(&mut self, branch: &Branch<'g>) {
+        use crate::parse::ethertype;
+        use crate::program::Family;
+        let context = &branch.context;
+        let (family, address) = match context.get(field::ETH_TYPE) as u16 {
+            ethertype::IPV4 => (Family::V4, context.get(field::IP4_SRC)),
+            ethertype::ARP => (Family::V4, context.get(field::ARP_SPA)),
+            ethertype::IPV6 => (Family::V6, context.get(field::IP6_SRC)),
+            _ => return,
+        };
+        let Some(port) = PortKey::new(context.get(field::INPORT) as u16) else { return };
+        let mac = mac_bytes(context.get(field::ETH_SRC));
+        let known = crate::publish::Neighbour { port, family, address };
+        if branch.datapath.neighbours.get(&known) == Some(&mac) {
+            let datapath = branch.datapath.key;
+            self.learned.push(Learned::NeighbourUsed { datapath, port, family, address, mac });
+        }
+    }
+
+    fn select(&mut self, branch: &Branch<'g>, members: &[(u16, u16)], fields: &[Slice]) -> u16 {
+        let mut hash = if fields.is_empty() { self.packet.hash } else { 0 };
+        for slice in fields {
+            let value = self.read(branch, *slice);
+            hash = crate::cache::mix(hash ^ value as u64, (value >> 64) as u64 ^ SELECT);
+        }
+        let total: u64 = members.iter().map(|member| u64::from(member.1)).sum();
+        let mut at = if total == 0 { 0 } else { crate::cache::mix(hash, SELECT) % total };
+        for &(id, weight) in members {
+            if at < u64::from(weight) {
+                return id;
+            }
+            at -= u64::from(weight);
+        }
+        members.first().map_or(0, |member| member.0)
+    }
+
+    /// Whether the packet with its Ethernet header is longer than `limit`, for the verdict's lengths.
+    pub(super) fn larger(&mut self, branch: &Branch<'g>, limit: u32) -> bool {
+        let base = &self.bases[branch.base];
+        let larger = base.len > limit;
+        if branch.base == 0 {
+            let limit = limit + 4 * u32::from(base.popped);
+            if larger {
+                self.lengths.0 = self.lengths.0.max(limit + 1);
+            } else {
+                self.lengths.1 = self.lengths.1.min(limit);
+            }
+        }
+        larger
+    }
+
+    fn answer_solicitation(
+        &mut self,
+        branch: &mut Branch<'g>,
+        router: bool,
+    ) -> Result<(), DropReason> {
+        let frame =
+            answer::advertisement(&branch.context, router).ok_or(DropReason::LogicalFlow)?;
+        self.replace(branch, frame)
+    }
+
+    /// Puts a frame of our own in the place of the packet; registers and metadata stay.
+    pub(super) fn replace(
+        &mut self,
+        branch: &mut Branch<'g>,
+        frame: Vec<u8>,
+    ) -> Result<(), DropReason> {
+        let parsed =
+            crate::parse::parse(&frame, frame.len(), None).map_err(|_| DropReason::Internal)?;
+        let context = parsed.context(&frame);
+        for slot in 6..=14 {
+            branch.context.slots[slot] = context.slots[slot];
+        }
+        branch.written = u128::MAX;
+        branch.ttl = TtlChange::Keep;
+        branch.base = self.bases.len();
+        self.bases.push(Base {
+            context,
+            layers: parsed.layers,
+            popped: 0,
+            len: frame.len() as u32,
+        });
+        self.built.push(frame);
+        self.cacheable = false;
+        Ok(())
+    }
+}
+
+const SELECT: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mac_value(mac: crate::publish::Mac) -> u128 {
+    mac.iter().fold(0, |word, byte| word << 8 | u128::from(*byte))
+}
+
+fn mac_bytes(value: u128) -> crate::publish::Mac {
+    let mut mac = [0; 6];
+    mac.copy_from_slice(&value.to_be_bytes()[10..]);
+    mac
+}

@@ -1,0 +1,161 @@
+//! Handing a [`Generation`] to the workers, and knowing when they run it.
+//!
+//! Control publishes; each worker takes the newest at the start of a batch, without a lock, and says
+//! so. Control can wait until every worker has, which is what `up` and `--wait=hv` rest on
+//! (TRAP-8): a worker that sleeps is woken by the function that it gave when it joined.
+
+use crate::publish::Generation;
+use arc_swap::ArcSwap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The control side's handle.
+#[derive(Clone, Debug, Default)]
+pub struct Publisher(Arc<Shared>);
+
+/// A worker's handle; the worker has left when it is dropped.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    seen: Arc<AtomicU64>,
+}
+
+type Call = Box<dyn Fn() + Send + Sync>;
+
+struct Shared {
+    current: ArcSwap<Generation>,
+    workers: Mutex<Vec<Worker>>,
+    changed: Condvar,
+    listeners: Mutex<Vec<Call>>,
+}
+
+struct Worker {
+    seen: Arc<AtomicU64>,
+    wake: Call,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            current: ArcSwap::from_pointee(Generation::default()),
+            workers: Mutex::default(),
+            changed: Condvar::new(),
+            listeners: Mutex::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("number", &self.current.load().number)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// A publisher of the empty generation, number 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The newest generation.
+    pub fn current(&self) -> Arc<Generation> {
+        self.0.current.load_full()
+    }
+
+    /// Replaces the generation and wakes the workers. `generation.number` is set to the next one,
+    /// and returned.
+    pub fn publish(&self, mut generation: Generation) -> u64 {
+        let workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.0.current.load().number + 1;
+        generation.number = number;
+        self.0.current.store(Arc::new(generation));
+        for worker in &*workers {
+            (worker.wake)();
+        }
+        number
+    }
+
+    /// Joins as a worker. `wake` must make the worker call [`Reader::refresh`] soon, from any
+    /// thread, without blocking.
+    pub fn join(&self, wake: impl Fn() + Send + Sync + 'static) -> Reader {
+        let seen = Arc::new(AtomicU64::new(0));
+        let worker = Worker { seen: Arc::clone(&seen), wake: Box::new(wake) };
+        self.0.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        Reader { shared: Arc::clone(&self.0), seen }
+    }
+
+    /// Calls `listener` whenever a worker took a generation up: at most once per worker and
+    /// generation, on the worker's thread, so it must not block (an `eventfd`, a `Notify`).
+    pub fn on_progress(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    /// The number of the generation that all workers run, or of a newer one; the current one if
+    /// there is no worker.
+    pub fn seen_by_all(&self) -> u64 {
+        let workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.oldest(&workers)
+    }
+
+    /// Waits until all workers run generation `number` or a newer one; false when `timeout` passed
+    /// before.
+    #[must_use]
+    pub fn wait(&self, number: u64, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.oldest(&workers) < number {
+            let Some(left) = until.checked_duration_since(Instant::now()) else { return false };
+            let waited = self.0.changed.wait_timeout(workers, left);
+            workers = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn oldest(&self, workers: &[Worker]) -> u64 {
+        let seen = workers.iter().map(|worker| worker.seen.load(Ordering::Acquire)).min();
+        seen.unwrap_or_else(|| self.0.current.load().number)
+    }
+}
+
+impl Reader {
+    /// The newest generation if it is not `known`, and then control is told that this worker runs
+    /// it. Call at the start of a batch; costs one atomic load when nothing changed.
+    pub fn refresh(&self, known: &mut Arc<Generation>) -> bool {
+        let current = self.shared.current.load();
+        if Arc::ptr_eq(&current, known) && self.seen.load(Ordering::Relaxed) == current.number {
+            return false;
+        }
+        *known = Arc::clone(&current);
+        {
+            let _workers = self.shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            self.seen.store(known.number, Ordering::Release);
+        }
+        self.progress();
+        true
+    }
+
+    /// The newest generation.
+    pub fn current(&self) -> Arc<Generation> {
+        self.shared.current.load_full()
+    }
+
+    fn progress(&self) {
+        self.shared.changed.notify_all();
+        for listener in &*self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner) {
+            listener();
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        {
+            let mut workers = self.shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            workers.retain(|worker| !Arc::ptr_eq(&worker.seen, &self.seen));
+        }
+        self.progress();
+    }
+}

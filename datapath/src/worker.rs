@@ -1,0 +1,396 @@
+//! One worker: frames in, verdicts from the cache or from a walk, frames out.
+//!
+//! A worker owns all it writes (cache, counters, what it reported last) and shares only the
+//! published generation, which it takes up at the start of a batch. A packet whose verdict is
+//! cached and holds is parsed, looked up once, changed and sent, without a lock or an allocation;
+//! any other walks the pipelines here and now.
+
+use crate::cache::{Cache, Entry, Key};
+use crate::counters::{PortCounters, PortId, WorkerCounters};
+use crate::flood;
+use crate::frame::{Frame, Io, VlanHeader};
+use crate::geneve;
+use crate::key::{DatapathKey, InterfaceId, VlanId};
+use crate::learn::{Learned, Learner};
+use crate::observe::Observer;
+use crate::parse::{Network, Parsed, parse};
+use crate::pipeline::{self, Packet, Start, Surroundings, Walked};
+use crate::publish::Generation;
+use crate::publisher::Reader;
+use crate::verdict::Verdict;
+use crossbeam_channel::Sender;
+use ovn_xdp_abi::drop::DropReason;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a worker is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerConfig {
+    /// Verdicts that the cache holds at least.
+    pub cache_capacity: usize,
+    /// Random, so that nobody can aim at a set of the cache.
+    pub hash_seed: u64,
+    /// Errors about packets too big that may be sent in a second.
+    pub errors_per_second: u32,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self { cache_capacity: 1 << 17, hash_seed: 0, errors_per_second: 1000 }
+    }
+}
+
+/// A worker.
+#[derive(Debug)]
+pub struct Worker {
+    reader: Reader,
+    generation: Arc<Generation>,
+    cache: Cache,
+    seed: u64,
+    counters: Arc<WorkerCounters>,
+    ports: HashMap<PortId, Arc<PortCounters>>,
+    learner: Learner,
+    bucket: Bucket,
+    peers: Peers,
+}
+
+impl Worker {
+    /// A worker that reads generations from `reader` and reports to `learned`.
+    pub fn new(config: WorkerConfig, reader: Reader, learned: Sender<Learned>) -> Self {
+        let generation = reader.current();
+        let mut worker = Self {
+            reader,
+            generation,
+            cache: Cache::new(config.cache_capacity),
+            seed: config.hash_seed,
+            counters: Arc::default(),
+            ports: HashMap::new(),
+            learner: Learner::new(learned),
+            bucket: Bucket::new(config.errors_per_second),
+            peers: Peers::default(),
+        };
+        worker.refresh();
+        worker
+    }
+
+    /// Takes up the newest generation; call once per batch of frames, and when woken.
+    pub fn refresh(&mut self) {
+        self.reader.refresh(&mut self.generation);
+    }
+
+    /// The generation this worker runs.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// The worker's counters, for control to read.
+    pub fn counters(&self) -> &Arc<WorkerCounters> {
+        &self.counters
+    }
+
+    /// Verdicts in the cache; walks all of it, so it is not for every packet.
+    pub fn cached(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Handles a frame from a workload; `vlan` is a tag that the kernel kept beside it, `now` any
+    /// monotonic time in nanoseconds.
+    #[inline]
+    pub fn from_interface<I: Io>(
+        &mut self,
+        now: u64,
+        interface: InterfaceId,
+        vlan: Option<VlanHeader>,
+        frame: I::Frame,
+        io: &mut I,
+    ) {
+        let parsed = match parse(frame.head(), frame.len(), vlan) {
+            Ok(parsed) => parsed,
+            Err(reason) => {
+                self.drop_at(interface, vlan, reason);
+                return io.release(frame);
+            }
+        };
+        let key = Key::interface(interface.0, &parsed);
+        let arrived = Arrived { now, key, parsed, vlan, origin: Origin::Interface(interface) };
+        self.forward(arrived, frame, io);
+    }
+
+    /// Handles a Geneve frame from a NIC.
+    #[inline]
+    pub fn from_nic<I: Io>(&mut self, now: u64, _nic: u16, mut frame: I::Frame, io: &mut I) {
+        let arrived = match self.unwrap(&mut frame) {
+            Ok((outer, parsed)) => {
+                let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
+                Arrived { now, key, parsed, vlan: None, origin: Origin::Tunnel(outer) }
+            }
+            Err(reason) => {
+                self.counters.drops.count(reason);
+                return io.release(frame);
+            }
+        };
+        self.counters.tunnel_rx.add(1);
+        self.forward(arrived, frame, io);
+    }
+
+    /// Takes the outer headers off; the congestion mark goes into the inner packet (RFC 6040).
+    fn unwrap<F: Frame>(&mut self, frame: &mut F) -> Result<(geneve::Arrival, Parsed), DropReason> {
+        let outer = geneve::decapsulate(frame)?;
+        if !self.peers.known(outer.remote, &self.generation) {
+            return Err(DropReason::UnknownPeer);
+        }
+        if !frame.pull_front(outer.header_len) {
+            return Err(DropReason::Truncated);
+        }
+        if frame.len() > outer.payload_len {
+            frame.truncate(outer.payload_len);
+        }
+        let mut parsed = parse(frame.head(), frame.len(), None)?;
+        if outer.congestion && matches!(parsed.layers.network, Network::V4 | Network::V6) {
+            geneve::mark_congestion(frame.head_mut(), &mut parsed)?;
+        }
+        Ok((outer, parsed))
+    }
+
+    #[inline]
+    fn forward<I: Io>(&mut self, arrived: Arrived, frame: I::Frame, io: &mut I) {
+        let Arrived { now, key, parsed, vlan, .. } = &arrived;
+        let wire_len = frame.len() as u32 + if vlan.is_some() { 4 } else { 0 };
+        let hash = key.hash(self.seed);
+        if let Some(place) = self.cache.find(hash, key)
+            && let Some(entry) = self.cache.entry(place)
+        {
+            if entry.generation != self.generation.number
+                && entry.verdict.rests_on.iter().all(|it| it.holds(&self.generation))
+            {
+                entry.generation = self.generation.number;
+            }
+            if entry.generation != self.generation.number {
+                self.counters.stale.add(1);
+            } else if holds(&entry.verdict, parsed, wire_len) && *now < entry.expires {
+                self.counters.hits.add(1);
+                count_arrival(
+                    &entry.verdict,
+                    matches!(arrived.origin, Origin::Interface(_)),
+                    wire_len,
+                );
+                return flood::deliver(
+                    &entry.verdict,
+                    &[],
+                    frame,
+                    *vlan,
+                    &parsed.layers,
+                    &self.counters,
+                    io,
+                );
+            } else {
+                self.counters.guard_misses.add(1);
+            }
+        } else {
+            self.counters.misses.add(1);
+        }
+        self.miss(&arrived, hash, wire_len, frame, io);
+    }
+
+    #[inline(never)]
+    fn miss<I: Io>(
+        &mut self,
+        arrived: &Arrived,
+        hash: u64,
+        wire_len: u32,
+        frame: I::Frame,
+        io: &mut I,
+    ) {
+        let walked = match self.walk(arrived, wire_len, frame.head(), &mut ()) {
+            Ok(walked) => walked,
+            Err(reason) => {
+                self.counters.drops.count(reason);
+                return io.release(frame);
+            }
+        };
+        let verdict = walked.verdict;
+        for fact in walked.learned {
+            self.learner.report(arrived.now, fact, &self.counters);
+        }
+        count_arrival(&verdict, matches!(arrived.origin, Origin::Interface(_)), wire_len);
+        let layers = &arrived.parsed.layers;
+        flood::deliver(&verdict, &walked.built, frame, arrived.vlan, layers, &self.counters, io);
+        if verdict.cacheable && verdict.outputs.len() <= MOST_OUTPUTS {
+            let expires = arrived.now.saturating_add(verdict.expires);
+            let generation = self.generation.number;
+            let entry = Entry { key: arrived.key, verdict, generation, expires };
+            if self.cache.insert(hash, entry) {
+                self.counters.evictions.add(1);
+            }
+        }
+    }
+
+    fn walk<O: Observer>(
+        &mut self,
+        arrived: &Arrived,
+        wire_len: u32,
+        head: &[u8],
+        observer: &mut O,
+    ) -> Result<Walked, DropReason> {
+        let start = match &arrived.origin {
+            Origin::Interface(interface) => {
+                demux(&self.generation, *interface, arrived.parsed.tci())?
+            }
+            Origin::Tunnel(outer) => Start::Tunnel {
+                datapath: DatapathKey::new(outer.vni).ok_or(DropReason::UnknownVni)?,
+                inport: outer.inport,
+                outport: outer.outport,
+            },
+        };
+        let hash = arrived.key.flow(self.seed);
+        let packet = Packet { head, parsed: &arrived.parsed, wire_len, hash };
+        let generation = Arc::clone(&self.generation);
+        let surroundings = Own {
+            ports: &mut self.ports,
+            counters: &self.counters,
+            bucket: &mut self.bucket,
+            now: arrived.now,
+        };
+        Ok(pipeline::walk(&generation, start, packet, surroundings, observer))
+    }
+
+    fn drop_at(&mut self, interface: InterfaceId, vlan: Option<VlanHeader>, reason: DropReason) {
+        let tci = vlan.map_or(0, |vlan| vlan.tci | 1 << 12);
+        match demux(&self.generation, interface, tci) {
+            Ok(Start::Ingress { port, .. }) => {
+                self.counters.port((port.datapath, port.port)).drops.count(reason);
+            }
+            _ => self.counters.drops.count(reason),
+        }
+    }
+}
+
+/// The logical port that a frame with this outermost tag belongs to: a child's if a child has the
+/// tag, otherwise the parent's, the tag left where it is (TRAP-4).
+///
+/// # Errors
+/// [`DropReason::NoPort`] if there is none.
+#[inline]
+pub fn demux(
+    generation: &Generation,
+    interface: InterfaceId,
+    tci: u16,
+) -> Result<Start, DropReason> {
+    let found = generation.interfaces.get(&interface).ok_or(DropReason::NoPort)?;
+    let child = (tci & 1 << 12 != 0)
+        .then(|| VlanId::new(tci & 0xfff))
+        .flatten()
+        .and_then(|tag| found.children.get(tag));
+    let port = child.or(found.vif).ok_or(DropReason::NoPort)?;
+    Ok(Start::Ingress { interface, port, nested: child.is_some() })
+}
+
+/// Verdicts with more outputs than this are walked each time, so that floods do not fill the cache.
+const MOST_OUTPUTS: usize = 64;
+
+struct Arrived {
+    now: u64,
+    key: Key,
+    parsed: Parsed,
+    vlan: Option<VlanHeader>,
+    origin: Origin,
+}
+
+enum Origin {
+    Interface(InterfaceId),
+    Tunnel(geneve::Arrival),
+}
+
+#[inline]
+fn holds(verdict: &Verdict, parsed: &Parsed, wire_len: u32) -> bool {
+    parsed.guarded & verdict.guard.0 == verdict.guard.1
+        && (verdict.lengths.0..=verdict.lengths.1).contains(&wire_len)
+        && (verdict.ttl_above == 0 || parsed.guarded as u8 > verdict.ttl_above)
+}
+
+#[inline]
+fn count_arrival(verdict: &Verdict, from_workload: bool, wire_len: u32) {
+    if let (true, Some(port)) = (from_workload, &verdict.arrival) {
+        port.rx_packets.add(1);
+        port.rx_bytes.add(u64::from(wire_len));
+    }
+}
+
+struct Own<'w> {
+    ports: &'w mut HashMap<PortId, Arc<PortCounters>>,
+    counters: &'w WorkerCounters,
+    bucket: &'w mut Bucket,
+    now: u64,
+}
+
+impl Surroundings for Own<'_> {
+    fn port(&mut self, id: PortId) -> Arc<PortCounters> {
+        Arc::clone(self.ports.entry(id).or_insert_with(|| self.counters.port(id)))
+    }
+
+    fn may_send_error(&mut self) -> bool {
+        let may = self.bucket.take(self.now);
+        if !may {
+            self.counters.suppressed_errors.add(1);
+        }
+        may
+    }
+}
+
+/// A token bucket that holds one second's worth.
+#[derive(Debug)]
+struct Bucket {
+    per_second: u64,
+    tokens: u64,
+    filled: u64,
+}
+
+impl Bucket {
+    fn new(per_second: u32) -> Self {
+        let per_second = u64::from(per_second);
+        Self { per_second, tokens: per_second, filled: 0 }
+    }
+
+    fn take(&mut self, now: u64) -> bool {
+        let passed = now.saturating_sub(self.filled).min(1_000_000_000);
+        let new = passed * self.per_second / 1_000_000_000;
+        if new > 0 {
+            self.tokens = (self.tokens + new).min(self.per_second);
+            self.filled = now;
+        }
+        let may = self.tokens > 0;
+        self.tokens -= u64::from(may);
+        may
+    }
+}
+
+/// Peers lately found to be chassis, so that the set is not searched for every frame.
+#[derive(Debug)]
+struct Peers([Option<(IpAddr, u64)>; 64]);
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self([None; 64])
+    }
+}
+
+impl Peers {
+    /// Whether the address is a chassis (ENC-13).
+    #[inline]
+    fn known(&mut self, peer: IpAddr, generation: &Generation) -> bool {
+        let last = match peer {
+            IpAddr::V4(peer) => peer.octets()[3],
+            IpAddr::V6(peer) => peer.octets()[15],
+        };
+        let lately = &mut self.0[usize::from(last) % 64];
+        if *lately == Some((peer, generation.number)) {
+            return true;
+        }
+        let known = generation.peers.contains_key(&peer);
+        if known {
+            *lately = Some((peer, generation.number));
+        }
+        known
+    }
+}
