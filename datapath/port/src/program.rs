@@ -5,14 +5,17 @@
 
 use std::borrow::BorrowMut;
 use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::xdp::{XdpLinkId, XdpMode};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
-use ovn_xdp_abi::map::{NestedTag, TrunkConfig};
+use ovn_xdp_abi::map::{Counter, NestedTag, TrunkConfig};
+
+use crate::socket::XdpSocket;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ovn-xdp-prog"));
 
@@ -165,6 +168,29 @@ impl Object {
         self.map::<Array<&mut MapData, V>>(map)?
             .set(index, value, 0)
             .map_err(|e| BpfError::Map { map, source: Box::new(e) })
+    }
+}
+
+impl Object {
+    pub(crate) fn set_socket(
+        &mut self,
+        map: &'static str,
+        queue: u32,
+        socket: &XdpSocket,
+    ) -> Result<(), BpfError> {
+        self.map::<XskMap<&mut MapData>>(map)?
+            .set(queue, socket.as_fd().as_raw_fd(), 0)
+            .map_err(|e| BpfError::Map { map, source: Box::new(e) })
+    }
+
+    /// A counter, summed over the CPUs.
+    pub(crate) fn counter(&mut self, counter: Counter) -> Result<u64, BpfError> {
+        let map = "COUNTERS";
+        let values = self
+            .map::<PerCpuArray<&mut MapData, u64>>(map)?
+            .get(&(counter as u32), 0)
+            .map_err(|e| BpfError::Map { map, source: Box::new(e) })?;
+        Ok(values.iter().sum())
     }
 }
 

@@ -1,8 +1,6 @@
 //! Containers nested in a VM without the kernel's VLAN devices.
 
-mod lab;
-
-use lab::{Lab, exec, inside, ip, ping, try_exec};
+use crate::lab::{Lab, exec, inside, ip, ping, try_exec};
 use ovn_xdp_datapath::frame::VlanHeader;
 use ovn_xdp_port::nested::{Nested, NestedError};
 

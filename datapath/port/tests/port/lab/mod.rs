@@ -1,5 +1,8 @@
 //! Network namespaces for one test: made with a prefix of its own, removed also when it fails.
 
+pub mod cross;
+pub mod stream;
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Output};

@@ -1,0 +1,5 @@
+//! The ports on a real kernel, in network namespaces of their own. Needs root.
+
+mod lab;
+mod nested;
+mod workloads;
