@@ -2,4 +2,6 @@
 
 mod lab;
 mod nested;
+mod tags;
+mod underlay;
 mod workloads;
