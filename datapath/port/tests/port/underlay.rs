@@ -1,6 +1,7 @@
 //! Tunnel packets between two hosts, and everything else that the hosts have to say to each other.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use ovn_xdp_abi::map::Counter;
@@ -109,6 +110,40 @@ fn what_is_no_tunnel_packet_of_ours_is_still_the_hosts() {
     let taken = counters.iter().find(|(counter, _)| *counter == Counter::FromNic).unwrap();
     // The second datagram, which the receiver never saw; and what the workloads' own stacks say.
     assert!(taken.1 >= 1);
+}
+
+#[test]
+fn tunnel_packets_over_ipv6_and_with_ipv4_options_are_taken_from_the_host() {
+    let (mut hosts, _lab) = hosts(1, 1450);
+    let [first, second] = &mut hosts[..] else { unreachable!() };
+    for (number, host) in [(1, &first.name), (2, &second.name)] {
+        ip(host, &format!("address add fd0a::{number}/64 dev nic nodad"));
+    }
+    let ours = ["192.0.2.2", "fd0a::2"];
+    let (v4, v6) = inside(&second.name, || {
+        (UdpSocket::bind((ours[0], 6081)).unwrap(), UdpSocket::bind((ours[1], 6081)).unwrap())
+    });
+    let with_options = inside(&first.name, || UdpSocket::bind("0.0.0.0:0").unwrap());
+    let options = [1u8, 1, 1, 1];
+    // SAFETY: four bytes, as is told: no-operations (RFC 791).
+    let set = unsafe {
+        let fd = with_options.as_raw_fd();
+        libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_OPTIONS, options.as_ptr().cast(), 4)
+    };
+    assert_eq!(set, 0);
+    let over_ipv6 = inside(&first.name, || UdpSocket::bind("[::]:0").unwrap());
+
+    let both = ours.map(|address| address.parse().unwrap());
+    for (addresses, len) in [(&both[..], 100), (&[][..], 101)] {
+        second.ports.set_tunnel_addresses(addresses).unwrap();
+        with_options.send_to(&vec![0; len], (ours[0], 6081)).unwrap();
+        over_ipv6.send_to(&vec![0; len], (ours[1], 6081)).unwrap();
+    }
+    // What was sent while the addresses were ours never came.
+    for receiver in [v4, v6] {
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(receiver.recv(&mut [0; 200]).unwrap(), 101);
+    }
 }
 
 #[test]

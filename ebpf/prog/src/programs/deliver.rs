@@ -15,7 +15,7 @@ use core::ptr::from_ref;
 use ovn_xdp_abi::map::{Counter, MAX_INTERFACES};
 use ovn_xdp_abi::trunk::{TO_WORKLOAD, TRUNK_HEADER, TrunkHeader};
 
-use crate::counter::count;
+use super::counter::count;
 
 /// Number of the interface to index of its device.
 #[map]
