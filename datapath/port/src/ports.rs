@@ -13,6 +13,7 @@ use aya::programs::tc::SchedClassifierLinkId;
 use ovn_xdp_abi::map::{Counter, MAX_QUEUES};
 use ovn_xdp_datapath::key::InterfaceId;
 
+use crate::ethtool;
 use crate::kernel::{self, OldKernel};
 use crate::namespace::Namespace;
 use crate::nic::Nic;
@@ -20,7 +21,7 @@ use crate::program::{BpfError, Object, ifindex};
 use crate::report::{DeviceReport, Report, Role};
 use crate::socket::{RING, SocketError, XdpSocket};
 use crate::statistics::WorkerStatistics;
-use crate::trunk::{TRUNK_MTU, Trunk};
+use crate::trunk::{MAX_WORKLOAD_MTU, TRUNK_MTU, Trunk};
 use crate::umem::Umem;
 use crate::worker::{Forward, Mailbox, Polling, Seat};
 
@@ -241,6 +242,11 @@ impl Ports {
                 object.remove::<u32, u32>("TARGETS", id.0);
             })
         })?;
+        if let Ok(mtu) = self.home.run(|| ethtool::mtu(device))
+            && mtu > MAX_WORKLOAD_MTU
+        {
+            tracing::warn!(device, mtu, "frames above {MAX_WORKLOAD_MTU} bytes will be lost");
+        }
         self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
         Ok(())
     }

@@ -20,8 +20,11 @@ use crate::program::{Object, Plain, ifindex};
 use crate::socket::XdpSocket;
 use crate::umem::Umem;
 
-/// The largest frame of a workload, without Ethernet and tags, is some bytes below this.
+/// The trunk's own MTU, which counts the tenant's Ethernet header but not the private one.
 pub(crate) const TRUNK_MTU: u32 = 9_600;
+
+/// The largest MTU of a workload whose frames fit through the trunk.
+pub(crate) const MAX_WORKLOAD_MTU: u32 = TRUNK_MTU - 14;
 
 const FAR: &str = "trunk";
 
