@@ -173,6 +173,11 @@ pub struct Ports {
     home: Arc<Namespace>,
 }
 
+const _: () = {
+    const fn may_move_between_threads<T: Send>() {}
+    may_move_between_threads::<Ports>();
+};
+
 impl Ports {
     /// Makes the trunk and the workers' sockets on it. Nothing is forwarded before
     /// [`Ports::start`].

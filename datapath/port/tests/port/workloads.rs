@@ -85,6 +85,13 @@ fn jumbo_frames_cross_whole() {
         exec(second, &format!("ping -c 1 -w 10 -s {size} -M do 10.8.0.1"));
     }
     stream(first, (second, "10.8.0.2"), 100);
+
+    // The largest MTU that the trunk carries.
+    for number in 1..=2 {
+        ip(&pair.host, &format!("link set w{number} mtu 9586"));
+        ip(&pair.workloads[number - 1], "link set eth0 mtu 9586");
+    }
+    exec(first, "ping -c 1 -w 10 -s 9558 -M do 10.8.0.2");
 }
 
 #[test]
