@@ -3,3 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod drop;
+pub mod map;
+pub mod trunk;

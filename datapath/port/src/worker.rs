@@ -1,0 +1,271 @@
+//! The loop of a worker: one thread, its sockets, and the forwarder that decides about each frame.
+//!
+//! A batch is at most 64 frames of a lane; then the kernel is told, once, what to send. A worker
+//! without work spins, sleeps, or first one and then the other; an eventfd wakes it for everything
+//! that does not come from a socket.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
+use ovn_xdp_datapath::key::InterfaceId;
+
+use crate::socket::XdpSocket;
+use crate::sockets::Sockets;
+use crate::statistics::WorkerStatistics;
+use crate::umem::Umem;
+
+/// Frames of one lane before the others have their turn.
+const BATCH: usize = 64;
+
+/// How long an adaptive worker looks for work before it sleeps, in nanoseconds.
+const SPIN: u64 = 20_000;
+
+/// The longest sleep, in milliseconds: also a worker without packets looks at its generation.
+const TICK: libc::c_int = 100;
+
+/// How often the kernel is asked what it dropped, in nanoseconds.
+const SAMPLE: u64 = 500_000_000;
+
+/// What decides about frames. Each frame must be sent or released through `io`, exactly once.
+#[expect(clippy::wrong_self_convention, reason = "a frame from somewhere, not a conversion")]
+pub trait Forward: Send {
+    /// Takes up what control has published; called before each batch and when woken.
+    fn refresh(&mut self);
+
+    /// A frame of a workload; `vlan` is the outermost tag, `now` monotonic nanoseconds.
+    fn from_interface<I: Io>(
+        &mut self,
+        now: u64,
+        from: InterfaceId,
+        vlan: Option<VlanHeader>,
+        frame: I::Frame,
+        io: &mut I,
+    );
+
+    /// A tunnel packet of a NIC, whole.
+    fn from_nic<I: Io>(&mut self, now: u64, nic: u16, frame: I::Frame, io: &mut I);
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Polling {
+    /// Looks again at once: least latency, a whole core.
+    Busy,
+    /// Looks for some microseconds, then sleeps.
+    #[default]
+    Adaptive,
+    /// Sleeps at once: least CPU time.
+    Sleep,
+}
+
+impl std::str::FromStr for Polling {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "busy" => Ok(Self::Busy),
+            "adaptive" => Ok(Self::Adaptive),
+            "sleep" => Ok(Self::Sleep),
+            other => Err(format!("{other:?} is not \"busy\", \"adaptive\" or \"sleep\"")),
+        }
+    }
+}
+
+/// Wakes a worker that sleeps, and hands it sockets.
+#[derive(Debug)]
+pub struct Mailbox {
+    event: OwnedFd,
+    stop: AtomicBool,
+    full: AtomicBool,
+    sockets: Mutex<Vec<NicSocket>>,
+}
+
+struct NicSocket {
+    nic: u16,
+    socket: XdpSocket,
+    /// Dropped when the worker serves the socket.
+    taken: Sender<()>,
+}
+
+impl std::fmt::Debug for NicSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NicSocket {{ nic: {}, socket: {:?} }}", self.nic, self.socket.as_fd())
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the descriptor is new, and owned from here on.
+        let event = unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Self {
+            event,
+            stop: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            sockets: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Has the worker look at what was published, soon.
+    pub fn wake(&self) {
+        let one = 1u64;
+        // SAFETY: eight bytes, as an eventfd wants. It fails only if it is about to wake anyway.
+        unsafe { libc::write(self.event.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(crate) fn add_nic(&self, nic: u16, socket: XdpSocket, taken: Sender<()>) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(NicSocket {
+            nic,
+            socket,
+            taken,
+        });
+        self.full.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn collect(&self, sockets: &mut Sockets<'_>) {
+        if !self.full.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let mut waiting = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        for NicSocket { nic, socket, taken } in waiting.drain(..) {
+            sockets.add_nic(nic, socket);
+            sockets.replenish();
+            drop(taken);
+        }
+    }
+
+    fn drain(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes, as an eventfd gives.
+        unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+/// What a worker needs to begin.
+pub(crate) struct Seat {
+    pub umem: Arc<Umem>,
+    pub trunk: XdpSocket,
+    pub mailbox: Arc<Mailbox>,
+    pub statistics: Arc<WorkerStatistics>,
+    pub polling: Polling,
+    /// Dropped when the worker forwards.
+    pub ready: Sender<()>,
+}
+
+impl Seat {
+    /// Runs until told to stop, and gives the forwarder back.
+    pub(crate) fn run<F: Forward>(self, mut forward: F) -> F {
+        let Self { umem, trunk, mailbox, statistics, polling, ready } = self;
+        let mut sockets = Sockets::new(&umem, trunk, Arc::clone(&statistics));
+        sockets.replenish();
+        mailbox.collect(&mut sockets);
+        drop(ready);
+        let mut waiting = Vec::new();
+        let mut idle_since = None;
+        let mut sample_at = 0;
+        while !mailbox.stop.load(Ordering::Acquire) {
+            mailbox.collect(&mut sockets);
+            forward.refresh();
+            sockets.replenish();
+            let now = monotonic();
+            let frames = batch(now, &mut sockets, &mut forward, &statistics);
+            sockets.flush();
+            sockets.account();
+            if now >= sample_at {
+                sockets.sample_kernel();
+                sample_at = now + SAMPLE;
+            }
+            if frames > 0 || sockets.has_unsent() {
+                idle_since = None;
+                continue;
+            }
+            let spin = match polling {
+                Polling::Busy => u64::MAX,
+                Polling::Adaptive => SPIN,
+                Polling::Sleep => 0,
+            };
+            if now - *idle_since.get_or_insert(now) < spin {
+                std::hint::spin_loop();
+                continue;
+            }
+            idle_since = None;
+            if !sockets.has_received() {
+                statistics.sleeps.add(1);
+                sleep(&mailbox, &sockets, &mut waiting);
+            }
+        }
+        forward
+    }
+}
+
+fn batch<F: Forward>(
+    now: u64,
+    sockets: &mut Sockets<'_>,
+    forward: &mut F,
+    statistics: &WorkerStatistics,
+) -> usize {
+    let mut frames = 0;
+    for lane in 0..sockets.lanes() {
+        let mut count = 0;
+        match sockets.nic_of(lane) {
+            None => {
+                while count < BATCH
+                    && let Some(arrival) = sockets.receive_from_workload()
+                {
+                    forward.from_interface(now, arrival.from, arrival.vlan, arrival.frame, sockets);
+                    count += 1;
+                }
+                statistics.from_workload.add(count as u64);
+            }
+            Some(nic) => {
+                while count < BATCH
+                    && let Some(frame) = sockets.receive(lane)
+                {
+                    debug_assert!(!frame.is_empty());
+                    forward.from_nic(now, nic, frame, sockets);
+                    count += 1;
+                }
+                statistics.from_nic.add(count as u64);
+            }
+        }
+        sockets.release_received(lane);
+        frames += count;
+    }
+    frames
+}
+
+fn sleep(mailbox: &Mailbox, sockets: &Sockets<'_>, waiting: &mut Vec<libc::pollfd>) {
+    let wait = |fd: libc::c_int| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    waiting.clear();
+    waiting.push(wait(mailbox.event.as_raw_fd()));
+    for lane in 0..sockets.lanes() {
+        waiting.push(wait(sockets.socket(lane).as_fd().as_raw_fd()));
+    }
+    // SAFETY: as many entries as are told, of descriptors that are open.
+    let ready = unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, TICK) };
+    if ready > 0 && waiting[0].revents != 0 {
+        mailbox.drain();
+    }
+}
+
+fn monotonic() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the result; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
