@@ -9,6 +9,7 @@
 
 mod counter;
 mod deliver;
+mod lower;
 mod nested;
 mod nic;
 mod trunk;
