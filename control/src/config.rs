@@ -9,6 +9,7 @@ mod reader;
 use ovn_xdp_port::Polling;
 use reader::Reader;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -414,6 +415,7 @@ fn tls(reader: &mut Reader<'_>, remote: Option<&str>) -> Option<Tls> {
 
 fn interfaces(reader: &mut Reader<'_>, encaps: &[IpAddr]) -> BTreeMap<String, Interface> {
     let mut found: BTreeMap<String, Interface> = BTreeMap::new();
+    let mut names = Vec::new();
     for mut entry in reader.list("interface") {
         let link = entry.required("name", "a host interface of 1 to 15 characters", |value| {
             reader::text(value).filter(|link| interface_name(link))
@@ -426,12 +428,17 @@ fn interfaces(reader: &mut Reader<'_>, encaps: &[IpAddr]) -> BTreeMap<String, In
             reader::address(value).filter(|address| encaps.contains(address))
         });
         if let (Some(name), Some(port)) = (link, port) {
-            if let Some(other) = found.values().find(|other| other.name == name) {
-                entry.fault("name", &other.name, "a host interface that no other entry has");
-            } else if found.contains_key(&port) {
-                entry.fault("iface-id", &port, "a logical port that no other entry has");
-            } else {
-                found.insert(port, Interface { name, iface_id_ver, encap_ip });
+            match found.entry(port) {
+                _ if names.contains(&name) => {
+                    entry.fault("name", &name, "a host interface that no other entry has");
+                }
+                Entry::Occupied(known) => {
+                    entry.fault("iface-id", known.key(), "a logical port that no other entry has");
+                }
+                Entry::Vacant(free) => {
+                    names.push(name.clone());
+                    free.insert(Interface { name, iface_id_ver, encap_ip });
+                }
             }
         }
         reader.absorb(entry);
