@@ -2,8 +2,9 @@
 //! each. The budgets are those of DESIGN.md: a hit of at most 250 cycles from one connection to a
 //! million and without an allocation, a miss of 3 µs with one ACL or 100,000.
 //!
-//! `cargo bench --bench datapath`; with `-- --count` it runs each claim a fixed number of times
-//! under a counting allocator only, which is what `valgrind --tool=callgrind` is pointed at.
+//! `cargo bench --bench datapath` counts allocations, then takes times; `-- --count` only counts,
+//! and `-- --instructions` counts instructions with valgrind. A frame's memory is filled anew for
+//! each packet, which is part of every number; `refill` says how much.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use ovn_xdp_datapath::classify::{Clause, Literal, Masked, Rule, Table, Values};
@@ -450,9 +451,69 @@ fn time(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// One claim, by name, as often as asked: what [`instructions`] measures.
+fn run(claim: &str, times: u32) {
+    let repeat = |step: &mut dyn FnMut()| (0..times).for_each(|_| step());
+    let mut words = claim.split(' ');
+    let kind = words.next().unwrap_or_default();
+    let number = words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
+    match kind {
+        "hit" => {
+            let mut traffic = Traffic::new(1, number);
+            repeat(&mut || traffic.step());
+        }
+        "decap" => {
+            let mut inbound = Inbound::new(number == 1);
+            repeat(&mut || inbound.step());
+        }
+        "miss" => {
+            let mut traffic = misses(number);
+            repeat(&mut || traffic.step());
+        }
+        "refill" => {
+            let mut memory = MemoryFrame::new(&[0; 2048]);
+            repeat(&mut || black_box(&mut memory).refill(&frame(7)));
+        }
+        other => panic!("no claim is called {other:?}"),
+    }
+}
+
+/// Instructions per packet, which noise cannot move, by valgrind: two runs of one claim differ by
+/// the packets alone.
+fn instructions() {
+    let own = std::env::current_exe().expect("the bench's own path");
+    let collected = |claim: &str, times: u32| -> u64 {
+        let output = std::process::Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(&own)
+            .args(["--run", claim, &times.to_string()])
+            .output()
+            .expect("valgrind is installed");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = text.lines().find_map(|line| line.split("Collected :").nth(1));
+        line.and_then(|line| line.trim().parse().ok()).expect("callgrind's count")
+    };
+    for claim in ["refill", "hit 1", "hit 1000", "decap 1", "decap 0", "miss 1", "miss 100000"] {
+        let each = (collected(claim, 1100) - collected(claim, 100)) / 1000;
+        println!("{claim:<40} {each:>8} instructions per packet");
+    }
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |option: &str| arguments.iter().position(|argument| argument == option);
+    if let Some(at) = has("--run") {
+        let times = arguments.get(at + 2).and_then(|times| times.parse().ok());
+        let (Some(claim), Some(times)) = (arguments.get(at + 1), times) else {
+            panic!("expected: --run CLAIM TIMES");
+        };
+        return run(claim, times);
+    }
+    if has("--instructions").is_some() {
+        return instructions();
+    }
     count();
-    if std::env::args().any(|argument| argument == "--count") {
+    if has("--count").is_some() {
         return;
     }
     let mut criterion = Criterion::default().configure_from_args();

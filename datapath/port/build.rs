@@ -94,7 +94,7 @@ fn build_stable(source: &Path, out: &Path) -> Result<()> {
         allow_bpf_trap: false,
     });
     let archive = target.join(host).join("release/libovn_xdp_prog.a");
-    let names = exported(&source.join("src"))?;
+    let names = exported(&source.join("src/programs"))?;
     linker
         .link_to_file(
             [LinkerInput::new_from_file(&archive)],

@@ -88,19 +88,19 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Cache {
     sets: Box<[Set]>,
-    entries: Box<[Option<Box<Entry>>]>,
     mask: usize,
     /// Which of its two sets the next key without a free way takes one from.
     turn: bool,
 }
 
-/// Signatures of the ways of a set, so that a look-up reads one line of memory before the entry.
-#[derive(Clone, Default, Debug)]
-#[repr(align(64))]
+/// A set: two lines of memory, of which a look-up reads the signatures and the way that has its own.
+#[derive(Default, Debug)]
+#[repr(align(128))]
 struct Set {
     signatures: [u32; WAYS],
     used: u8,
     hand: u8,
+    entries: [Option<Box<Entry>>; WAYS],
 }
 
 const WAYS: usize = 8;
@@ -111,8 +111,7 @@ impl Cache {
     pub fn new(capacity: usize) -> Self {
         let sets = capacity.div_ceil(WAYS).next_power_of_two();
         Self {
-            sets: vec![Set::default(); sets].into(),
-            entries: std::iter::repeat_with(|| None).take(sets * WAYS).collect(),
+            sets: std::iter::repeat_with(Set::default).take(sets).collect(),
             mask: sets - 1,
             turn: false,
         }
@@ -130,12 +129,11 @@ impl Cache {
         let signature = signature(hash);
         let set = &mut self.sets[index];
         for way in 0..WAYS {
-            if set.signatures[way] == signature {
-                let place = index * WAYS + way;
-                if self.entries[place].as_ref().is_some_and(|entry| entry.key == *key) {
-                    set.used |= 1 << way;
-                    return Some(place);
-                }
+            if set.signatures[way] == signature
+                && set.entries[way].as_ref().is_some_and(|entry| entry.key == *key)
+            {
+                set.used |= 1 << way;
+                return Some(index * WAYS + way);
             }
         }
         None
@@ -149,7 +147,8 @@ impl Cache {
     /// The entry at a place that [`Cache::find`] gave.
     #[inline]
     pub fn entry(&mut self, place: usize) -> Option<&mut Entry> {
-        self.entries.get_mut(place).and_then(|entry| entry.as_deref_mut())
+        let set = self.sets.get_mut(place / WAYS)?;
+        set.entries[place % WAYS].as_deref_mut()
     }
 
     /// Keeps an entry, in the place of the one with its key or of another; whether another went.
@@ -175,13 +174,13 @@ impl Cache {
                 (index * WAYS + way, found.is_none())
             }
         };
-        self.entries[place] = Some(Box::new(entry));
+        self.sets[place / WAYS].entries[place % WAYS] = Some(Box::new(entry));
         evicted
     }
 
     /// How many verdicts are kept.
     pub fn len(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.is_some()).count()
+        self.sets.iter().map(|set| WAYS - set.free()).sum()
     }
 
     /// Whether none is kept.
@@ -191,7 +190,7 @@ impl Cache {
 
     /// How many verdicts can be kept.
     pub fn capacity(&self) -> usize {
-        self.entries.len()
+        self.sets.len() * WAYS
     }
 }
 

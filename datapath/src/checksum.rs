@@ -4,7 +4,7 @@
 //! turned once at the end. Nothing here looks at packets; callers say which bytes count.
 
 /// A ones' complement sum under way, over bytes that may come in several pieces.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Sum {
     words: u64,
     odd: bool,
@@ -29,6 +29,12 @@ impl Sum {
             self.words += u64::from(u16::from_ne_bytes([*last, 0]));
             self.odd = true;
         }
+    }
+
+    /// Adds a 16-bit word in host order, at an even place.
+    #[inline]
+    pub fn add_word(&mut self, word: u16) {
+        self.words += u64::from(word.to_be());
     }
 
     /// The checksum to store, in host order; zero is not replaced.

@@ -2,8 +2,8 @@
 //!
 //! A rule's match arrives as clauses (an OR of ANDs) over *sets of values of one field*: sets stay
 //! sets, `{a,b} × {c,d}` is never multiplied out. A table takes the shape that its rules call for:
-//! nothing to decide, a few rules in a row, or [`tuples`] hashed by what they look at, with
-//! [`sets`] for the rest. Whatever the shape, it agrees with [`Clause::matches`] on the first rule
+//! nothing to decide, a few rules in a row, or tuples hashed by what they look at, with
+//! set classes for the rest. Whatever the shape, it agrees with [`Clause::matches`] on the first rule
 //! that matches, which is the oracle of every test.
 
 use crate::field::{Context, GUARDED_SLOT, Slice};
@@ -193,10 +193,12 @@ impl Table {
     }
 
     /// Bits of the guarded slot that the choice of `chosen` depended on, given all other fields.
+    #[inline]
     pub fn consulted(&self, context: &Context, chosen: Option<&Rule>) -> u128 {
-        if self.guarded.bits == 0 {
-            return 0;
-        }
+        if self.guarded.bits == 0 { 0 } else { self.consulted_of(context, chosen) }
+    }
+
+    fn consulted_of(&self, context: &Context, chosen: Option<&Rule>) -> u128 {
         let Some(rules) = &self.guarded.rules else { return self.guarded.bits };
         let last = chosen.map_or(u16::MIN, |rule| rule.priority);
         let mut bits = 0;

@@ -29,6 +29,10 @@ pub struct Outer {
     len: u8,
     csum: bool,
     tos: Option<u8>,
+    /// Over the IPv4 header, without what differs from frame to frame.
+    ip_sum: Sum,
+    /// Over the pseudo header, UDP and Geneve, without the lengths.
+    udp_sum: Sum,
     /// NIC to send by.
     pub nic: u16,
     /// The longest inner frame, bytes with its Ethernet header, that fits the path.
@@ -87,8 +91,15 @@ impl Outer {
         shim[20..22].copy_from_slice(&(inport & 0x7fff).to_be_bytes());
         shim[22..24].copy_from_slice(&outport.get().to_be_bytes());
         let len = udp_at + SHIM;
+        let mut ip_sum = Sum::default();
+        ip_sum.add(&bytes[14..34]);
+        let addresses = if udp_at == 34 { &bytes[26..34] } else { &bytes[22..54] };
+        let mut udp_sum = pseudo_header(addresses, &[], protocol::UDP, 0);
+        udp_sum.add(&bytes[udp_at..len]);
         Ok(Self {
             bytes,
+            ip_sum,
+            udp_sum,
             len: len as u8,
             csum: tunnel.csum || tunnel.remote.is_ipv6(),
             tos: tunnel.tos,
@@ -121,15 +132,23 @@ impl Outer {
         if udp_at == 34 {
             head[15] = tos;
             head[16..18].copy_from_slice(&(20 + udp_len).to_be_bytes());
-            let checksum = internet(&head[14..34]);
-            head[24..26].copy_from_slice(&checksum.to_be_bytes());
+            let mut sum = self.ip_sum;
+            sum.add_word(u16::from(tos));
+            sum.add_word(20 + udp_len);
+            head[24..26].copy_from_slice(&sum.finish().to_be_bytes());
         } else {
             head[14] |= tos >> 4;
             head[15] |= tos << 4;
             head[18..20].copy_from_slice(&udp_len.to_be_bytes());
         }
         if self.csum {
-            let checksum = match udp_checksum(frame, udp_at, usize::from(udp_len)).finish() {
+            let mut sum = self.udp_sum;
+            // Once in the pseudo header, once in UDP's own.
+            sum.add_word(udp_len);
+            sum.add_word(udp_len);
+            sum.add(&frame.head()[len..]);
+            frame.rest().for_each(|piece| sum.add(piece));
+            let checksum = match sum.finish() {
                 0 => 0xffff,
                 checksum => checksum,
             };

@@ -25,5 +25,6 @@ pub mod publish;
 pub mod publisher;
 pub mod rewrite;
 pub mod security;
+pub mod trace;
 pub mod verdict;
 pub mod worker;

@@ -2,8 +2,9 @@
 //!
 //! A [`Generation`] is cheap to derive from the one before: maps are persistent and values are
 //! behind `Arc`, so that a change touches what changed. Every object that a verdict may rest on
-//! carries an *epoch*, a number that is new whenever the object is: a verdict made under an older
-//! generation still holds if the epochs of what it consulted do.
+//! carries an *epoch*, a number that is new whenever the object is and never zero, which stands for
+//! an object that is not there: a verdict made under an older generation still holds if the epochs of
+//! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too.
 
 use crate::classify::Table;
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};

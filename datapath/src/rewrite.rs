@@ -293,7 +293,8 @@ impl Rewrite {
         let at = usize::from(at);
         let number = layers.protocol;
         let header = frame.head_mut().get_mut(at..)?;
-        let mut delta = addresses;
+        // ICMP over IPv4 alone has no pseudo header.
+        let mut delta = if number == protocol::ICMP { Delta::default() } else { addresses };
         if let Some((source, destination)) = self.ports {
             let start: &mut [u8; 4] = header.first_chunk_mut()?;
             let new = (u32::from(source) << 16 | u32::from(destination)).to_be_bytes();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// Copies to send, none for a drop. The last consumes the frame.
-    pub outputs: Box<[Output]>,
+    pub outputs: Outputs,
     /// Why nothing is sent, if nothing is.
     pub drop: Option<Drop>,
     /// The port that the packet came from, as its counters.
@@ -33,6 +33,41 @@ pub struct Verdict {
     pub rests_on: Box<[Dependency]>,
     /// Whether it may be kept at all.
     pub cacheable: bool,
+}
+
+/// What to send. Almost every verdict has one output, which is kept where the verdict is, so that a
+/// hit reads one run of memory.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large variant is the one that is there")]
+pub enum Outputs {
+    /// One.
+    One(Output),
+    /// None, or several.
+    Many(Box<[Output]>),
+}
+
+impl std::ops::Deref for Outputs {
+    type Target = [Output];
+
+    #[inline]
+    fn deref(&self) -> &[Output] {
+        match self {
+            Self::One(output) => std::slice::from_ref(output),
+            Self::Many(outputs) => outputs,
+        }
+    }
+}
+
+impl From<Vec<Output>> for Outputs {
+    fn from(mut outputs: Vec<Output>) -> Self {
+        match outputs.pop() {
+            Some(output) if outputs.is_empty() => Self::One(output),
+            last => {
+                outputs.extend(last);
+                Self::Many(outputs.into())
+            }
+        }
+    }
 }
 
 /// Why a packet was dropped, and by which logical flow.
@@ -77,7 +112,7 @@ pub enum Target {
         port: Arc<PortCounters>,
     },
     /// Another chassis.
-    Tunnel(Box<Outer>),
+    Tunnel(Outer),
 }
 
 /// An object of a generation at an epoch; zero means that it was not there.

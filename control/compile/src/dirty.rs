@@ -122,9 +122,14 @@ impl Compiler {
         if update.dhcp.is_empty() && update.dhcpv6.is_empty() {
             return;
         }
-        let v4 = self.database.dhcp.values().map(|row| (&*row.name, row.code.into(), &*row.kind));
+        // In order of UUIDs, so that of two options with one name it is always the same that counts.
+        let mut v4: Vec<_> = self.database.dhcp.values().collect();
+        v4.sort_by_key(|row| row.uuid);
+        let v4 = v4.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
         self.texts.dhcp = OptionTable::new(v4);
-        let v6 = self.database.dhcpv6.values().map(|row| (&*row.name, row.code.into(), &*row.kind));
+        let mut v6: Vec<_> = self.database.dhcpv6.values().collect();
+        v6.sort_by_key(|row| row.uuid);
+        let v6 = v6.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
         self.texts.dhcpv6 = OptionTable::new(v6);
         self.dirty.everything = true;
     }
@@ -224,11 +229,20 @@ impl Compiler {
         for touched in &update.dp_groups {
             let old = touched.old.as_ref().map_or(&[][..], |row| &row.datapaths);
             let new = touched.new.as_ref().map_or(&[][..], |row| &row.datapaths);
-            let moved = old.iter().filter(|one| !new.contains(one));
-            let moved = moved.chain(new.iter().filter(|one| !old.contains(one)));
-            for datapath in moved.filter(|datapath| self.locals.contains_key(*datapath)) {
-                let flows = self.database.flows_of_group.rows(&touched.row);
-                self.dirty.flows.extend(flows.map(|flow| (flow, *datapath)));
+            for datapath in new.iter().filter(|one| !old.contains(one)) {
+                if self.locals.contains_key(datapath) {
+                    let flows = self.database.flows_of_group.rows(&touched.row);
+                    self.dirty.flows.extend(flows.map(|flow| (flow, *datapath)));
+                }
+            }
+            // Now, not when publishing: by then the flow may be gone, and where it was with it.
+            for datapath in old.iter().filter(|one| !new.contains(one)) {
+                for flow in self.database.flows_of_group.rows(&touched.row) {
+                    let flow = &self.database.flows[&flow];
+                    if !self.database.applies(flow, *datapath) {
+                        remove(&mut self.locals, &mut self.touched, flow, *datapath);
+                    }
+                }
             }
         }
     }

@@ -66,12 +66,18 @@ struct Key {
     translated: bool,
 }
 
+/// The text of actions, as far as it matters to what they do.
+type Place = (Arc<str>, Pipeline, u8, bool);
+
+/// A program, and the names of its actions that are not executed.
+type Lowered = (Arc<Program>, Arc<[&'static str]>);
+
 /// Everything that texts are read with.
 #[derive(Default, Debug)]
 pub(crate) struct Texts {
     /// What came of texts that name nothing.
     kept: HashMap<Key, Result<Compiled, Problem>>,
-    programs: HashMap<(Arc<str>, Pipeline, u8, bool), (Arc<Program>, Arc<[&'static str]>)>,
+    programs: HashMap<Place, Lowered>,
     none: Option<Arc<[&'static str]>>,
     pub(crate) dhcp: OptionTable,
     pub(crate) dhcpv6: OptionTable,

@@ -14,6 +14,9 @@ use smallvec::{SmallVec, smallvec};
 /// The most clauses that a match may become.
 pub const MAX_CLAUSES: usize = 4096;
 
+/// The most pairs of alternatives that are tried to get there.
+const MAX_PAIRS: usize = 64 * MAX_CLAUSES;
+
 /// Why a match cannot become clauses. The flow is skipped (ACT-P7).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClauseError {
@@ -81,7 +84,7 @@ fn walk(expr: &Expr, resolver: &mut impl Resolve) -> Result<Alternatives, Clause
 }
 
 fn all(list: &[Expr], resolver: &mut impl Resolve) -> Result<Alternatives, ClauseError> {
-    let mut common = Conjunction::default();
+    let mut common = Conjunction(SmallVec::with_capacity(list.len()));
     let mut choices: SmallVec<[Alternatives; 4]> = SmallVec::new();
     let mut never = false;
     for expr in list {
@@ -104,6 +107,10 @@ fn all(list: &[Expr], resolver: &mut impl Resolve) -> Result<Alternatives, Claus
     choices.sort_by_key(SmallVec::len);
     let mut product: Alternatives = smallvec![common];
     for choice in choices {
+        // Most of a product may be contradictions; finding that out must not take long, either.
+        if product.len() * choice.len() > MAX_PAIRS {
+            return Err(ClauseError::TooMany);
+        }
         let mut next = Alternatives::new();
         for left in &product {
             for right in &choice {
@@ -234,20 +241,27 @@ fn compare(
     Ok(smallvec![conjunction])
 }
 
-/// The prefixes that stand in this relation to a value, compared under a mask of one run of bits.
+/// The fewest prefixes that stand in this relation to a value, compared under a mask of one run of
+/// bits.
 fn ordered(number: Masked, relation: Relation, prefixes: &mut SmallVec<[Masked; 1]>) {
-    let less = matches!(relation, Relation::Less | Relation::LessOrEqual);
-    if matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual) {
-        prefixes.push(number);
-    }
-    let mut mask = number.mask;
-    while mask != 0 {
+    let mask = number.mask;
+    let one = mask & mask.wrapping_neg();
+    let always = Masked { value: 0, mask: 0 };
+    let (less, value) = match relation {
+        Relation::LessOrEqual if number.value == mask => return prefixes.push(always),
+        Relation::GreaterOrEqual if number.value == 0 => return prefixes.push(always),
+        Relation::LessOrEqual => (true, number.value + one),
+        Relation::GreaterOrEqual => (false, number.value - one),
+        relation => (relation == Relation::Less, number.value),
+    };
+    let mut rest = mask;
+    while rest != 0 {
         // A value is less if its first bit that differs is 0 where the number's is 1.
-        let bit = mask & mask.wrapping_neg();
-        if (number.value & bit != 0) == less {
-            prefixes.push(Masked { value: (number.value ^ bit) & mask, mask });
+        let bit = rest & rest.wrapping_neg();
+        if (value & bit != 0) == less {
+            prefixes.push(Masked { value: (value ^ bit) & rest, mask: rest });
         }
-        mask ^= bit;
+        rest ^= bit;
     }
     tidy(prefixes);
 }

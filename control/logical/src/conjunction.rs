@@ -30,7 +30,7 @@ pub(crate) struct Test {
 
 /// Tests that must all hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Conjunction(pub(crate) SmallVec<[Test; 4]>);
+pub(crate) struct Conjunction(pub(crate) SmallVec<[Test; 1]>);
 
 fn intersect(a: Masked, b: Masked) -> Option<Masked> {
     ((a.value ^ b.value) & a.mask & b.mask == 0)

@@ -128,8 +128,8 @@ impl<'a> Lexer<'a> {
 
     /// The next token and the byte offset at which it starts.
     pub fn token(&mut self) -> (usize, Token<'a>) {
-        if let Err(error) = self.skip_blanks() {
-            return (self.position, Token::Error(error));
+        if let Err((start, error)) = self.skip_blanks() {
+            return (start, Token::Error(error));
         }
         let start = self.position;
         let Some(&byte) = self.text.as_bytes().get(start) else { return (start, Token::End) };
@@ -149,7 +149,7 @@ impl<'a> Lexer<'a> {
         (start, token)
     }
 
-    fn skip_blanks(&mut self) -> Result<(), Lexical> {
+    fn skip_blanks(&mut self) -> Result<(), (usize, Lexical)> {
         loop {
             match self.peek(0) {
                 b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.position += 1,
@@ -162,7 +162,9 @@ impl<'a> Lexer<'a> {
                     // A block comment ends on its own line (EX-T9).
                     let line = &rest[..rest.find('\n').unwrap_or(rest.len())];
                     let Some(end) = line.find("*/") else {
-                        return Err(Lexical::Comment);
+                        let start = self.position;
+                        self.position += 2 + line.len();
+                        return Err((start, Lexical::Comment));
                     };
                     self.position += 2 + end + 2;
                 }

@@ -5,27 +5,31 @@
 //! the connection ends, or the server stops being one that will do. Whatever ends it, transactions
 //! that wait for an answer fail, and the next remote is tried.
 
+mod following;
+mod meeting;
+mod reading;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::client::{Command, Config, Content, Report, State, Status};
+use crate::client::{Command, Config, Report, State, Status};
 use crate::condition::ConditionBook;
 use crate::connection::{ConnectOptions, Connection, ConnectionError};
 use crate::file::{FileDatabase, FileError};
 use crate::intern::Interner;
-use crate::monitor::{self, Method, Notation, RowChange, RowUpdate, Shapes, UpdatesSeed};
+use crate::monitor::{Method, Notation, RowUpdate, Shapes, UpdatesSeed};
 use crate::remote::Remote;
 use crate::schema::{Schema, SchemaError};
-use crate::server::{self, Seen, Server, Unfit};
-use crate::transact::{OperationError, Results, TransactError, Transaction};
+use crate::server::{Seen, Server, Unfit};
+use crate::transact::{Results, TransactError, Transaction};
 use crate::wire::{Kind, Message, Part, WireError};
 
 /// How our monitor of the database is named.
@@ -79,7 +83,7 @@ pub(crate) struct Session {
 /// A connection that has its content.
 struct Following {
     connection: Connection,
-    server: Server,
+    server: Option<Server>,
     schema: Arc<Schema>,
     shapes: Arc<Shapes>,
     method: Method,
@@ -168,7 +172,7 @@ impl Session {
     }
 
     /// Waits, and deals with what is asked meanwhile; also once if there is nothing to wait for.
-    async fn pause(&mut self, length: std::time::Duration) -> Result<(), End> {
+    async fn pause(&mut self, length: Duration) -> Result<(), End> {
         let pause = sleep(length);
         tokio::pin!(pause);
         loop {
@@ -231,126 +235,6 @@ impl Session {
         }
     }
 
-    /// Reads what the server says of itself; a server before OVS 2.9 says nothing.
-    async fn meet(&mut self, connection: &mut Connection) -> Result<Server, End> {
-        let mut server = Server::default();
-        let reply = match connection.call("monitor_cond", &Server::request()).await? {
-            Ok(reply) => reply,
-            Err(error) => {
-                tracing::debug!(%error, "the server has no _Server database");
-                return Ok(server);
-            }
-        };
-        // Without this, the server would close the connection instead of telling what changes.
-        let aware = connection.call("set_db_change_aware", &json!([true])).await?;
-        if let Err(error) = aware {
-            tracing::debug!(%error, "the server does not tell of changes of databases");
-        }
-        let part = result(&reply);
-        let updates = self.updates(&reply, &part, &server.shapes, Notation::Difference)?;
-        server.replica.apply(updates);
-        self.judge(&server)?;
-        Ok(server)
-    }
-
-    fn judge(&mut self, server: &Server) -> Result<(), End> {
-        if server.replica.is_empty() {
-            return Ok(());
-        }
-        let member =
-            server.judge(&self.config.database, self.config.leader_only, &mut self.seen)?;
-        self.status.send_if_modified(|status| {
-            let changed = (status.leader, status.cluster) != (member.leader, member.cluster);
-            (status.leader, status.cluster) = (member.leader, member.cluster);
-            changed
-        });
-        Ok(())
-    }
-
-    async fn schema(&mut self, connection: &mut Connection) -> Result<Arc<Schema>, End> {
-        const METHOD: &str = "get_schema";
-        let reply = connection
-            .call(METHOD, &json!([self.config.database]))
-            .await?
-            .map_err(|error| End::Refused { method: METHOD, error })?;
-        let schema = Schema::from_json(&reply.read(&result(&reply))?)?;
-        Ok(match &self.known {
-            Some((known, _)) if **known == schema => known.clone(),
-            _ => Arc::new(schema),
-        })
-    }
-
-    /// Asks for the content, in the best dialect that the server knows, and reports it.
-    async fn monitor(
-        &mut self,
-        mut connection: Connection,
-        server: Server,
-        schema: Arc<Schema>,
-        remote: &Remote,
-    ) -> Result<Following, End> {
-        let shapes = match &self.known {
-            Some((known, shapes)) if Arc::ptr_eq(known, &schema) => shapes.clone(),
-            _ => {
-                // Rows of another schema cannot be built upon.
-                self.last_txn = Uuid::nil();
-                Arc::new(Shapes::of(&schema, &self.config.tables))
-            }
-        };
-        let mut method = self.config.method;
-        let (reply, resumable) = loop {
-            let can_resume = method == Method::MonitorCondSince && !self.last_txn.is_nil();
-            let (conditions, resume) = self.conditions.reconnect(can_resume);
-            let last_txn = if resume { self.last_txn } else { Uuid::nil() };
-            let names = (&*self.config.database, MONITOR_ID);
-            let params = monitor::request(method, names, &shapes, conditions, &schema, last_txn);
-            match connection.call(method.name(), &params).await? {
-                Ok(reply) => break (reply, resume),
-                Err(error) => match method.fallback() {
-                    Some(fallback) if error.to_string().contains("unknown method") => {
-                        method = fallback;
-                    }
-                    _ => return Err(End::Refused { method: method.name(), error }),
-                },
-            }
-        };
-        let part = result(&reply);
-        let (found, part) = match method {
-            Method::MonitorCondSince => {
-                let elements = reply.elements(&part)?;
-                let [found, txn, updates] = &elements[..] else {
-                    return Err(reply.unexpected(&part, "[found, last-txn-id, updates]").into());
-                };
-                self.last_txn = reply.read(txn)?;
-                (reply.read::<bool>(found)? && resumable, updates.clone())
-            }
-            _ => {
-                self.last_txn = Uuid::nil();
-                (false, part)
-            }
-        };
-        // Whatever fails from here on, the content was not taken over.
-        let last_txn = std::mem::take(&mut self.last_txn);
-        let updates = self.updates(&reply, &part, &shapes, notation(method))?;
-        self.last_txn = last_txn;
-        self.known = Some((schema.clone(), shapes.clone()));
-        let content = match found {
-            true => Content::Missed,
-            false => Content::Everything(shapes.clone()),
-        };
-        self.enter(State::Connected, remote);
-        self.status.send_modify(|status| {
-            status.method = Some(method);
-            status.last_txn = Some(last_txn).filter(|txn| !txn.is_nil());
-            *(if found { &mut status.resumptions } else { &mut status.downloads }) += 1;
-        });
-        let (database, rows) = (&self.config.database, updates.len());
-        let method_name = method.name();
-        tracing::info!(%database, %remote, method_name, found, rows, "database connected");
-        self.report(Report::Connected { remote: remote.clone(), schema: schema.clone() })?;
-        self.report(Report::Content { content, updates })?;
-        Ok(Following { connection, server, schema, shapes, method, change: None })
-    }
-
     fn report(&self, report: Report) -> Result<(), End> {
         self.reports.send(report).map_err(|_| End::Dropped)
     }
@@ -364,185 +248,6 @@ impl Session {
     ) -> Result<Vec<RowUpdate>, WireError> {
         let seed = UpdatesSeed { shapes, notation, strings: &mut self.strings };
         seed.parse(message.text(part)).map_err(|error| message.wrong(part, &error))
-    }
-
-    /// Asks for the next change of conditions, or tells that there is none any more.
-    fn settle(&mut self, following: &mut Following) {
-        while let Some(changes) = self.conditions.next_change() {
-            let request = match following.method {
-                Method::Monitor => None,
-                _ => monitor::change_request(
-                    MONITOR_ID,
-                    &following.shapes,
-                    &changes,
-                    &following.schema,
-                ),
-            };
-            match request {
-                Some(params) => {
-                    following.change =
-                        Some(following.connection.send("monitor_cond_change", &params));
-                }
-                None => self.conditions.answered(),
-            }
-        }
-        if let Some(generation) = self.conditions.news() {
-            let _ = self.reports.send(Report::Settled { generation });
-        }
-    }
-
-    fn obey(&mut self, following: &mut Following, command: Command) -> Result<(), End> {
-        match command {
-            Command::Conditions(changes, generation) => self.conditions.want(changes, generation),
-            Command::Transact(transaction, answer) => {
-                let params = transaction.request(&self.config.database);
-                let id = following.connection.send("transact", &params);
-                self.waiting.insert(id, (transaction, answer));
-            }
-            Command::ForgetClusters => self.seen.clear(),
-            Command::Resync(reason) => return Err(End::Resync(reason)),
-            Command::Reconnect => return Err(End::Reconnect),
-        }
-        Ok(())
-    }
-
-    /// Deals with what the server says.
-    fn hear(&mut self, following: &mut Following, message: Message) -> Result<(), End> {
-        match &message.kind {
-            Kind::Notification { method, params } => {
-                let notation = match method.as_str() {
-                    "update" => Notation::OldAndNew,
-                    "update2" | "update3" => Notation::Difference,
-                    "monitor_canceled" => return Err(End::Canceled),
-                    _ => return Ok(()),
-                };
-                let elements = message.elements(params)?;
-                let (id, txn, updates) = match (&elements[..], method.as_str()) {
-                    ([id, txn, updates], "update3") => (id, Some(txn), updates),
-                    ([id, updates], "update" | "update2") => (id, None, updates),
-                    _ => return Err(message.unexpected(params, "an update's parameters").into()),
-                };
-                match message.read::<Value>(id)?.as_str() {
-                    Some(MONITOR_ID) => {
-                        let shapes = following.shapes.clone();
-                        let updates = self.updates(&message, updates, &shapes, notation)?;
-                        if let Some(txn) = txn {
-                            self.received(message.read(txn)?);
-                        }
-                        self.report(Report::Content { content: Content::Changes, updates })?;
-                    }
-                    Some(server::MONITOR_ID) => {
-                        let shapes = &following.server.shapes;
-                        let updates = self.updates(&message, updates, shapes, notation)?;
-                        following.server.replica.apply(updates);
-                        self.judge(&following.server)?;
-                    }
-                    _ => {}
-                }
-            }
-            Kind::Reply { id, outcome } => {
-                let Some(id) = id.as_u64() else { return Ok(()) };
-                if following.change == Some(id) {
-                    following.change = None;
-                    if let Err(error) = outcome {
-                        let method = "monitor_cond_change";
-                        return Err(End::Refused { method, error: error.clone() });
-                    }
-                    self.conditions.answered();
-                } else if let Some((transaction, answer)) = self.waiting.remove(&id) {
-                    let result = match outcome {
-                        Ok(part) => message
-                            .read::<Value>(part)
-                            .map_err(|error| TransactError::Unreadable {
-                                expected: "the results of a transaction",
-                                found: error.to_string(),
-                            })
-                            .and_then(|json| transaction.results(&following.schema, &json)),
-                        Err(error) => Err(TransactError::Refused {
-                            error: OperationError::from_json(error).unwrap_or_else(|| {
-                                OperationError::Other {
-                                    error: "an error of no known form".to_owned(),
-                                    details: error.to_string(),
-                                }
-                            }),
-                        }),
-                    };
-                    let _ = answer.send(result);
-                }
-            }
-            Kind::Request { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn received(&mut self, txn: Uuid) {
-        self.last_txn = txn;
-        let txn = Some(txn).filter(|txn| !txn.is_nil());
-        // Nobody is woken for each transaction; who looks sees it.
-        self.status.send_if_modified(|status| {
-            status.last_txn = txn;
-            false
-        });
-    }
-
-    /// Follows a file, which does not change; the conditions are applied here.
-    async fn serve_file(
-        &mut self,
-        remote: &Remote,
-        file: FileDatabase,
-    ) -> Result<std::convert::Infallible, End> {
-        let FileDatabase { schema, shapes, replica } = file;
-        let shapes = Arc::new(shapes);
-        self.conditions.reconnect(false);
-        self.enter(State::File, remote);
-        self.status.send_modify(|status| status.downloads += 1);
-        self.report(Report::Connected { remote: remote.clone(), schema: Arc::new(schema) })?;
-        let mut everything = Some(Content::Everything(shapes.clone()));
-        loop {
-            let changed = self.conditions.next_change().is_some();
-            self.conditions.answered();
-            if changed || everything.is_some() {
-                let updates = self.matching(&shapes, &replica);
-                let content = everything.take().unwrap_or(Content::Selection(shapes.clone()));
-                self.report(Report::Content { content, updates })?;
-            }
-            if let Some(generation) = self.conditions.news() {
-                self.report(Report::Settled { generation })?;
-            }
-            match self.commands.recv().await.ok_or(End::Dropped)? {
-                Command::Conditions(changes, generation) => {
-                    self.conditions.want(changes, generation);
-                }
-                Command::Transact(_, answer) => {
-                    let error = TransactError::ReadOnly { remote: remote.to_string() };
-                    let _ = answer.send(Err(error));
-                }
-                Command::Reconnect => return Err(End::Reconnect),
-                Command::Resync(_) | Command::ForgetClusters => {}
-            }
-        }
-    }
-
-    fn matching(&self, shapes: &Shapes, replica: &crate::replica::Replica) -> Vec<RowUpdate> {
-        let wanted = self.conditions.wanted();
-        let mut updates = Vec::new();
-        for shape in shapes.iter() {
-            let conditions = wanted.get(shape.table());
-            for (uuid, row) in replica.rows(shape.table()) {
-                if conditions.is_none_or(|conditions| conditions.matches(uuid, row)) {
-                    let change = RowChange::Insert(row.values().into());
-                    updates.push(RowUpdate { shape: shape.clone(), row: uuid, change });
-                }
-            }
-        }
-        updates
-    }
-}
-
-fn notation(method: Method) -> Notation {
-    match method {
-        Method::Monitor => Notation::OldAndNew,
-        Method::MonitorCond | Method::MonitorCondSince => Notation::Difference,
     }
 }
 

@@ -12,6 +12,7 @@
 mod ethtool;
 mod kernel;
 mod namespace;
+mod napi;
 pub mod nested;
 mod netlink;
 mod nic;

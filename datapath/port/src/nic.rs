@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aya::programs::xdp::XdpMode;
 
@@ -16,6 +17,7 @@ use crate::umem::Umem;
 /// A NIC in use. Dropping gives it back to the host.
 pub(crate) struct Nic {
     device: String,
+    home: Arc<Namespace>,
     object: Object,
     mode: XdpMode,
     queues: u32,
@@ -34,7 +36,7 @@ struct Restore {
 }
 
 impl Nic {
-    /// Takes the device; `umems` holds a memory for each worker, and the sockets come back by worker.
+    /// Makes the device's sockets; `umems` holds a memory for each worker, and the sockets come back by worker.
     /// Queues are dealt out to workers in turn.
     pub(crate) fn open(
         home: &Arc<Namespace>,
@@ -65,6 +67,7 @@ impl Nic {
             }
             let mut nic = Self {
                 device: device.into(),
+                home: Arc::clone(home),
                 object: Object::load()?,
                 mode: XdpMode::Driver,
                 queues: wanted,
@@ -85,12 +88,20 @@ impl Nic {
                 sockets.push((worker, socket));
             }
             nic.object.verify_xdp("nic")?;
-            if let Err(error) = nic.object.attach_xdp("nic", device, XdpMode::Driver) {
-                tracing::warn!(device, %error, "no native XDP, taking the generic one");
-                nic.object.attach_xdp("nic", device, XdpMode::Skb)?;
-                nic.mode = XdpMode::Skb;
-            }
             Ok((nic, sockets))
+        })
+    }
+
+    /// Takes frames from now on.
+    pub(crate) fn attach(&mut self) -> Result<(), PortsError> {
+        let Self { home, object, device, mode, .. } = self;
+        home.run(|| {
+            if let Err(error) = object.attach_xdp("nic", device, XdpMode::Driver) {
+                tracing::warn!(device, %error, "no native XDP, taking the generic one");
+                object.attach_xdp("nic", device, XdpMode::Skb)?;
+                *mode = XdpMode::Skb;
+            }
+            Ok(())
         })
     }
 
@@ -132,7 +143,18 @@ impl Nic {
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        let restored = self.home.run(|| ethtool::set_channels(&self.device, self.channels));
+        let restored = self.home.run(|| {
+            // The kernel lets go of the queues some milliseconds after their sockets are closed.
+            let deadline = Instant::now() + Duration::from_secs(1);
+            loop {
+                match ethtool::set_channels(&self.device, self.channels) {
+                    Err(_) if Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    result => return result,
+                }
+            }
+        });
         if let Err(error) = restored {
             tracing::warn!(device = self.device, %error, "its channels stay as they are");
         }

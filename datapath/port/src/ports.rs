@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use aya::programs::tc::SchedClassifierLinkId;
 use ovn_xdp_abi::map::{Counter, MAX_QUEUES};
 use ovn_xdp_datapath::key::InterfaceId;
 
+use crate::ethtool;
 use crate::kernel::{self, OldKernel};
 use crate::namespace::Namespace;
 use crate::nic::Nic;
@@ -20,7 +21,7 @@ use crate::program::{BpfError, Object, ifindex};
 use crate::report::{DeviceReport, Report, Role};
 use crate::socket::{RING, SocketError, XdpSocket};
 use crate::statistics::WorkerStatistics;
-use crate::trunk::{TRUNK_MTU, Trunk};
+use crate::trunk::{MAX_WORKLOAD_MTU, TRUNK_MTU, Trunk};
 use crate::umem::Umem;
 use crate::worker::{Forward, Mailbox, Polling, Seat};
 
@@ -172,6 +173,11 @@ pub struct Ports {
     home: Arc<Namespace>,
 }
 
+const _: () = {
+    const fn may_move_between_threads<T: Send>() {}
+    may_move_between_threads::<Ports>();
+};
+
 impl Ports {
     /// Makes the trunk and the workers' sockets on it. Nothing is forwarded before
     /// [`Ports::start`].
@@ -241,6 +247,11 @@ impl Ports {
                 object.remove::<u32, u32>("TARGETS", id.0);
             })
         })?;
+        if let Ok(mtu) = self.home.run(|| ethtool::mtu(device))
+            && mtu > MAX_WORKLOAD_MTU
+        {
+            tracing::warn!(device, mtu, "frames above {MAX_WORKLOAD_MTU} bytes will be lost");
+        }
         self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
         Ok(())
     }
@@ -266,12 +277,19 @@ impl Ports {
     pub fn open_nic(&mut self, device: &str) -> Result<u16, PortsError> {
         let umems: Vec<_> = self.desks.iter().map(|desk| Arc::clone(&desk.umem)).collect();
         let queues = self.config.queues;
-        let (nic, sockets) = Nic::open(&self.home, device, queues, &umems, &self.addresses)?;
+        let (mut nic, sockets) = Nic::open(&self.home, device, queues, &umems, &self.addresses)?;
         let number = self.nics.len() as u16;
-        self.nics.push(nic);
+        let (taken, is_taken) = mpsc::channel();
         for (worker, socket) in sockets {
-            self.desks[worker].mailbox.add_nic(number, socket);
+            self.desks[worker].mailbox.add_nic(number, socket, taken.clone());
         }
+        drop(taken);
+        // Workers that run have given the kernel buffers before the first frame can come.
+        if self.desks.iter().any(|desk| desk.thread.is_some()) {
+            is_taken.iter().for_each(drop);
+        }
+        nic.attach()?;
+        self.nics.push(nic);
         Ok(number)
     }
 
@@ -284,13 +302,14 @@ impl Ports {
         Ok(())
     }
 
-    /// Starts the workers, one for each forwarder.
+    /// Starts the workers, one for each forwarder; returns when all of them forward.
     pub fn start<F: Forward + 'static>(&mut self, forwarders: Vec<F>) -> Result<(), PortsError> {
         let expected = self.desks.iter().filter(|desk| desk.trunk.is_some()).count();
         if forwarders.len() != expected || expected != self.desks.len() {
             return Err(PortsError::Forwarders { expected, found: forwarders.len() });
         }
         let cores = self.cores();
+        let (ready, is_ready) = mpsc::channel();
         for (number, (desk, forwarder)) in self.desks.iter_mut().zip(forwarders).enumerate() {
             let Some(trunk) = desk.trunk.take() else { continue };
             let seat = Seat {
@@ -299,6 +318,7 @@ impl Ports {
                 mailbox: Arc::clone(&desk.mailbox),
                 statistics: Arc::clone(&desk.statistics),
                 polling: self.config.polling,
+                ready: ready.clone(),
             };
             let core = (!cores.is_empty()).then(|| cores[number % cores.len()]);
             let thread =
@@ -312,6 +332,8 @@ impl Ports {
                 })?;
             desk.thread = Some(thread);
         }
+        drop(ready);
+        is_ready.iter().for_each(drop);
         Ok(())
     }
 

@@ -57,3 +57,28 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_device_in_aligned_columns() {
+        let nic = DeviceReport {
+            device: "eth1".into(),
+            role: Role::Nic,
+            driver: "ice".into(),
+            native: true,
+            queues: 8,
+            zero_copy: true,
+            mtu: 1500,
+        };
+        let slow = DeviceReport { native: false, zero_copy: false, mtu: 9000, ..nic.clone() };
+        assert_eq!(
+            Report(vec![nic, slow]).to_string(),
+            "device           role   driver       xdp      queues zero-copy    mtu\n\
+             eth1             nic    ice          native        8 yes         1500\n\
+             eth1             nic    ice          generic       8 no          9000\n"
+        );
+    }
+}

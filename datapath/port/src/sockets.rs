@@ -17,10 +17,6 @@ use crate::umem::{CHUNK, HEADROOM, Segment, Umem, UmemFrame};
 /// Segments of one frame that the kernel sends in copy mode (`MAX_SKB_FRAGS`).
 const MAX_SEGMENTS: usize = 17;
 
-/// Below this the kernel cannot take the private header off (20 bytes must remain behind Ethernet);
-/// no Ethernet frame is that short.
-const SHORTEST: usize = 34;
-
 /// How often one batch asks the kernel to go on sending, before it looks at other work.
 const WAKES: usize = 64;
 
@@ -329,14 +325,6 @@ impl<'u> Io for Sockets<'u> {
         to: InterfaceId,
         vlan: Option<VlanHeader>,
     ) {
-        if frame.len() < SHORTEST {
-            let padding = [0; SHORTEST];
-            let missing = SHORTEST - frame.len();
-            if !frame.push_back(&padding[..missing]) {
-                self.statistics.no_room.add(1);
-                return self.release(frame);
-            }
-        }
         let mut header = TrunkHeader::new(to.0, TO_WORKLOAD);
         if let Some(vlan) = vlan {
             header = header.with_tag(vlan.tpid, vlan.tci).unwrap_or(header);

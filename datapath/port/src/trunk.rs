@@ -8,22 +8,31 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aya::programs::xdp::XdpMode;
 use ovn_xdp_abi::map::TrunkConfig;
 
 use crate::ethtool;
 use crate::namespace::Namespace;
+use crate::napi;
 use crate::netlink::{self, VethPair};
 use crate::ports::PortsError;
 use crate::program::{Object, Plain, ifindex};
 use crate::socket::XdpSocket;
 use crate::umem::Umem;
 
-/// The largest frame of a workload, without Ethernet and tags, is some bytes below this.
+/// The trunk's own MTU, which counts the tenant's Ethernet header but not the private one.
 pub(crate) const TRUNK_MTU: u32 = 9_600;
 
+/// The largest MTU of a workload whose frames fit through the trunk.
+pub(crate) const MAX_WORKLOAD_MTU: u32 = TRUNK_MTU - 14;
+
 const FAR: &str = "trunk";
+
+/// How long the near end lets frames to workloads gather while it is busy, so that GRO finds the
+/// segments of a stream together. The first frame after a pause does not wait.
+const GATHER: Duration = Duration::from_micros(20);
 
 /// Both ends. Dropping removes them.
 pub(crate) struct Trunk {
@@ -85,11 +94,9 @@ impl Trunk {
 
     fn prepare_near(&self, queues: u32, object: &mut Object) -> Result<(), PortsError> {
         let failed = |what| move |source| self.error(what, source);
-        // Nothing may be left to "hardware" behind this device; and frames that look like IPv4 but
-        // are not must not be joined.
+        // Nothing may be left to "hardware" behind this device.
         ethtool::disable_features(&self.near, |feature| {
-            feature == "rx-gro"
-                || feature.starts_with("tx-checksum")
+            feature.starts_with("tx-checksum")
                 || feature.starts_with("tx-vlan")
                 || feature.starts_with("tx-gso")
                 || (feature.starts_with("tx-") && feature.ends_with("segmentation"))
@@ -100,6 +107,11 @@ impl Trunk {
         object.set("TRUNK", 0, Plain(TrunkConfig { ifindex: self.ifindex, queues }))?;
         object.verify_tcx("deliver")?;
         object.attach_tcx("deliver", &self.near)?;
+        object.verify_xdp("lower")?;
+        object.attach_xdp("lower", &self.near, XdpMode::Driver)?;
+        if let Err(error) = napi::hold(&self.near, GATHER) {
+            tracing::info!(device = self.near, %error, "segments to workloads are not joined");
+        }
         netlink::set_up_quietly(self.ifindex).map_err(failed("setting it up"))
     }
 

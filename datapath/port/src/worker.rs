@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
@@ -80,14 +81,19 @@ pub struct Mailbox {
     event: OwnedFd,
     stop: AtomicBool,
     full: AtomicBool,
-    sockets: Mutex<Vec<(u16, NicSocket)>>,
+    sockets: Mutex<Vec<NicSocket>>,
 }
 
-struct NicSocket(XdpSocket);
+struct NicSocket {
+    nic: u16,
+    socket: XdpSocket,
+    /// Dropped when the worker serves the socket.
+    taken: Sender<()>,
+}
 
 impl std::fmt::Debug for NicSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NicSocket({:?})", self.0.as_fd())
+        write!(f, "NicSocket {{ nic: {}, socket: {:?} }}", self.nic, self.socket.as_fd())
     }
 }
 
@@ -121,8 +127,12 @@ impl Mailbox {
         self.wake();
     }
 
-    pub(crate) fn add_nic(&self, nic: u16, socket: XdpSocket) {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push((nic, NicSocket(socket)));
+    pub(crate) fn add_nic(&self, nic: u16, socket: XdpSocket, taken: Sender<()>) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(NicSocket {
+            nic,
+            socket,
+            taken,
+        });
         self.full.store(true, Ordering::Release);
         self.wake();
     }
@@ -132,8 +142,10 @@ impl Mailbox {
             return;
         }
         let mut waiting = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        for (nic, NicSocket(socket)) in waiting.drain(..) {
+        for NicSocket { nic, socket, taken } in waiting.drain(..) {
             sockets.add_nic(nic, socket);
+            sockets.replenish();
+            drop(taken);
         }
     }
 
@@ -151,13 +163,18 @@ pub(crate) struct Seat {
     pub mailbox: Arc<Mailbox>,
     pub statistics: Arc<WorkerStatistics>,
     pub polling: Polling,
+    /// Dropped when the worker forwards.
+    pub ready: Sender<()>,
 }
 
 impl Seat {
     /// Runs until told to stop, and gives the forwarder back.
     pub(crate) fn run<F: Forward>(self, mut forward: F) -> F {
-        let Self { umem, trunk, mailbox, statistics, polling } = self;
+        let Self { umem, trunk, mailbox, statistics, polling, ready } = self;
         let mut sockets = Sockets::new(&umem, trunk, Arc::clone(&statistics));
+        sockets.replenish();
+        mailbox.collect(&mut sockets);
+        drop(ready);
         let mut waiting = Vec::new();
         let mut idle_since = None;
         let mut sample_at = 0;

@@ -174,7 +174,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             return self.too_big(branch, outer.max_frame);
         }
         self.observer.output(branch.datapath, key.get(), Decision::Tunnel);
-        self.emit(branch, Target::Tunnel(Box::new(outer)));
+        self.emit(branch, Target::Tunnel(outer));
         Ok(())
     }
 

@@ -8,6 +8,8 @@ mod learn;
 mod nesting;
 mod parse;
 mod publish;
+mod rewrite;
 mod security;
 mod size;
+mod trace;
 mod tunnel;

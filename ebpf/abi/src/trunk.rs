@@ -51,6 +51,21 @@ pub struct TrunkHeader {
 
 const _: () = assert!(core::mem::size_of::<TrunkHeader>() == TRUNK_HEADER);
 
+/// What of the header goes with a frame to its workload, as metadata of XDP. Host order; equal for
+/// all frames of a connection, or GRO would not join them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Lowered {
+    /// The interface's number.
+    pub interface: u32,
+    /// TPID of the tag to push, zero for none.
+    pub tpid: u16,
+    /// TCI of that tag.
+    pub tci: u16,
+}
+
+const _: () = assert!(core::mem::size_of::<Lowered>() == 8);
+
 impl TrunkHeader {
     /// A header without tags.
     #[inline(always)]

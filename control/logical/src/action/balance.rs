@@ -223,11 +223,8 @@ impl Context<'_> {
     /// ACT-58.
     pub(super) fn commit_lb_affinity(&mut self) -> Result<Action, Error> {
         self.cursor.expect(Mark::LeftParen)?;
-        let vip = self.affinity("vip")?;
-        let backend = self.affinity("backend")?;
-        if vip.address.is_ipv4() != backend.address.is_ipv4() {
-            return Err(self.cursor.syntax("invalid protocol family"));
-        }
+        let vip = self.affinity("vip", None)?;
+        let backend = self.affinity("backend", Some(vip))?;
         let mut protocol = None;
         if vip.port != 0 {
             self.parameter("proto")?;
@@ -240,13 +237,21 @@ impl Context<'_> {
         Ok(Action::CommitLbAffinity { vip, backend, protocol, timeout })
     }
 
-    fn affinity(&mut self, name: &'static str) -> Result<AffinityAddress, Error> {
+    /// `name = "address:port",`, of the same family as another address.
+    fn affinity(
+        &mut self,
+        name: &'static str,
+        like: Option<AffinityAddress>,
+    ) -> Result<AffinityAddress, Error> {
         self.parameter(name)?;
         let found = match self.cursor.token {
             Token::Text(text) => affinity_address(text),
             _ => None,
         };
         let address = found.ok_or_else(|| self.cursor.syntax("invalid parameter"))?;
+        if like.is_some_and(|other| other.address.is_ipv4() != address.address.is_ipv4()) {
+            return Err(self.cursor.syntax("invalid protocol family"));
+        }
         self.cursor.advance();
         self.cursor.expect(Mark::Comma)?;
         Ok(address)

@@ -269,7 +269,7 @@ impl<'a> Context<'a> {
 
     /// Adds a prerequisite (ACT-P2).
     pub(super) fn require(&mut self, text: &'static str) {
-        // All such texts are single predicates of both tables of symbols; a test says so.
+        // All such texts are single predicates, which both tables of symbols have.
         self.add(parse(text, self.parameters.symbols).ok());
     }
 

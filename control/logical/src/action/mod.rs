@@ -9,7 +9,9 @@ mod balance;
 mod connection;
 mod context;
 mod control;
+mod function;
 mod neighbour;
+mod nested;
 mod observe;
 mod option;
 mod print;
@@ -18,6 +20,8 @@ mod responder;
 pub use balance::{AffinityAddress, Backend, BalanceKind, SnatFlag};
 pub use connection::{CommitValue, NatKind, PortRange, Zone};
 pub use context::{OptionKind, OptionTable, Parameters, Position, parse_actions};
+pub use function::Function;
+pub use nested::NestedKind;
 pub use observe::{ObservationPoint, Severity, Verdict};
 pub use option::{GivenOption, OptionValue};
 
@@ -344,164 +348,4 @@ pub enum Action {
         /// IPv4 or IPv6 address.
         address: FieldRef,
     },
-}
-
-/// How an action with a block makes its packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NestedKind {
-    /// `clone { … };` (ACT-21): a copy.
-    Clone,
-    /// `arp { … };` (ACT-22): an ARP request.
-    Arp,
-    /// `nd_ns { … };` (ACT-23): a neighbour solicitation.
-    NdNs,
-    /// `nd_na { … };` (ACT-24): a neighbour advertisement.
-    NdNa,
-    /// `nd_na_router { … };` (ACT-24): one with the router flag.
-    NdNaRouter,
-    /// `icmp4 { … };` (ACT-25)
-    Icmp4,
-    /// `icmp4_error { … };` (ACT-26)
-    Icmp4Error,
-    /// `icmp6 { … };` (ACT-25)
-    Icmp6,
-    /// `icmp6_error { … };` (ACT-26)
-    Icmp6Error,
-    /// `tcp_reset { … };` (ACT-27)
-    TcpReset,
-    /// `sctp_abort { … };` (ACT-27)
-    SctpAbort,
-    /// `reject { … };` (ACT-28): what the protocol calls for.
-    Reject,
-}
-
-/// A function without arguments.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Function {
-    /// `chk_lb_hairpin()` (ACT-50)
-    CheckLbHairpin,
-    /// `chk_lb_hairpin_reply()` (ACT-50)
-    CheckLbHairpinReply,
-    /// `check_in_port_sec()` (ACT-56)
-    CheckInPortSecurity,
-    /// `check_out_port_sec()` (ACT-56)
-    CheckOutPortSecurity,
-    /// `chk_ecmp_nh()` (ACT-57)
-    CheckEcmpNh,
-    /// `chk_ecmp_nh_mac()` (ACT-57)
-    CheckEcmpNhMac,
-    /// `chk_lb_aff()` (ACT-58)
-    CheckLbAffinity,
-    /// `ct_nw_dst()` (ACT-60)
-    CtNwDst,
-    /// `ct_ip6_dst()` (ACT-60)
-    CtIp6Dst,
-    /// `ct_tp_dst()` (ACT-60)
-    CtTpDst,
-    /// `ct_proto()` (ACT-60)
-    CtProto,
-    /// `ct_state_save()` (ACT-62)
-    CtStateSave,
-}
-
-impl NestedKind {
-    const ALL: [Self; 12] = [
-        Self::Clone,
-        Self::Arp,
-        Self::NdNs,
-        Self::NdNa,
-        Self::NdNaRouter,
-        Self::Icmp4,
-        Self::Icmp4Error,
-        Self::Icmp6,
-        Self::Icmp6Error,
-        Self::TcpReset,
-        Self::SctpAbort,
-        Self::Reject,
-    ];
-
-    /// The action's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Clone => "clone",
-            Self::Arp => "arp",
-            Self::NdNs => "nd_ns",
-            Self::NdNa => "nd_na",
-            Self::NdNaRouter => "nd_na_router",
-            Self::Icmp4 => "icmp4",
-            Self::Icmp4Error => "icmp4_error",
-            Self::Icmp6 => "icmp6",
-            Self::Icmp6Error => "icmp6_error",
-            Self::TcpReset => "tcp_reset",
-            Self::SctpAbort => "sctp_abort",
-            Self::Reject => "reject",
-        }
-    }
-
-    /// What the packet must be. Without one, the block's own prerequisites count.
-    const fn prerequisite(self) -> Option<&'static str> {
-        match self {
-            Self::Clone | Self::Reject => None,
-            Self::Arp | Self::NdNs => Some("ip"),
-            Self::NdNa | Self::NdNaRouter => Some("nd_ns"),
-            Self::Icmp4 | Self::Icmp4Error => Some("ip4"),
-            Self::Icmp6 | Self::Icmp6Error => Some("ip6"),
-            Self::TcpReset => Some("tcp"),
-            Self::SctpAbort => Some("sctp"),
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl Function {
-    const ALL: [Self; 12] = [
-        Self::CheckLbHairpin,
-        Self::CheckLbHairpinReply,
-        Self::CheckInPortSecurity,
-        Self::CheckOutPortSecurity,
-        Self::CheckEcmpNh,
-        Self::CheckEcmpNhMac,
-        Self::CheckLbAffinity,
-        Self::CtNwDst,
-        Self::CtIp6Dst,
-        Self::CtTpDst,
-        Self::CtProto,
-        Self::CtStateSave,
-    ];
-
-    /// The function's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CheckLbHairpin => "chk_lb_hairpin",
-            Self::CheckLbHairpinReply => "chk_lb_hairpin_reply",
-            Self::CheckInPortSecurity => "check_in_port_sec",
-            Self::CheckOutPortSecurity => "check_out_port_sec",
-            Self::CheckEcmpNh => "chk_ecmp_nh",
-            Self::CheckEcmpNhMac => "chk_ecmp_nh_mac",
-            Self::CheckLbAffinity => "chk_lb_aff",
-            Self::CtNwDst => "ct_nw_dst",
-            Self::CtIp6Dst => "ct_ip6_dst",
-            Self::CtTpDst => "ct_tp_dst",
-            Self::CtProto => "ct_proto",
-            Self::CtStateSave => "ct_state_save",
-        }
-    }
-
-    /// Bits of the result (ACT-P3).
-    pub const fn width(self) -> u32 {
-        match self {
-            Self::CtNwDst => 32,
-            Self::CtIp6Dst => 128,
-            Self::CtTpDst => 16,
-            Self::CtProto | Self::CtStateSave => 8,
-            _ => 1,
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|function| function.as_str() == name)
-    }
 }

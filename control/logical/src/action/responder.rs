@@ -126,8 +126,10 @@ impl<'a> Context<'a> {
             return Err(self.cursor.syntax("Expecting 'event' option"));
         }
         self.cursor.expect(Mark::Assign)?;
-        if self.cursor.token != Token::Text("empty_lb_backends") {
-            return Err(self.cursor.syntax("Expecting string"));
+        match self.cursor.token {
+            Token::Text("empty_lb_backends") => {}
+            Token::Text(_) => return Err(self.cursor.syntax("Unknown event '-1'")),
+            _ => return Err(self.cursor.syntax("Expecting string")),
         }
         let event = self.cursor.expect_string("Expecting string")?;
         self.cursor.accept(Mark::Comma);

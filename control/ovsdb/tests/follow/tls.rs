@@ -166,6 +166,24 @@ fn version_1_certificates_of_old_ovs_pki_are_good_on_both_sides() {
 }
 
 #[test]
+fn a_version_1_certificate_whose_signature_is_not_the_authoritys_is_refused() {
+    within_a_minute(async {
+        let pki = Pki::new();
+        pki.sign_version_1("server");
+        let (pem, der) = (pki.path("server-cert.pem"), pki.path("server-cert.der"));
+        let convert = |from: &[&str], to: &[&str]| run("openssl", &[&["x509"], from, to].concat());
+        convert(&["-in", text(&pem)], &["-outform", "der", "-out", text(&der)]);
+        let mut bytes = std::fs::read(&der).expect("a certificate");
+        *bytes.last_mut().expect("a signature") ^= 1;
+        std::fs::write(&der, bytes).expect("a certificate");
+        convert(&["-inform", "der", "-in", text(&der)], &["-out", text(&pem)]);
+        let (_server, remote) = serve(&pki.files("server"), &[]);
+        let reason = refused(&remote, pki.files("chassis")).await;
+        assert!(reason.contains("not signed by a CA of"), "{reason}");
+    });
+}
+
+#[test]
 fn a_server_of_another_authority_is_refused_and_the_ca_file_is_named() {
     within_a_minute(async {
         let (ours, stranger) = (Pki::new(), Pki::new());

@@ -2,6 +2,8 @@
 
 pub mod cross;
 pub mod stream;
+pub mod tap;
+pub mod tunnel;
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -114,4 +116,33 @@ pub fn enter(namespace: &str) {
 /// Pings once a call until an answer comes, at most ten seconds.
 pub fn ping(namespace: &str, address: &str) {
     exec(namespace, &format!("ping -c 1 -w 10 {address}"));
+}
+
+/// The Internet checksum (RFC 1071) of bytes behind a sum so far.
+pub fn checksum(bytes: &[u8], so_far: u32) -> u16 {
+    let words =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let mut sum = words.fold(so_far, |sum, word| sum + word);
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Waits until `done` says so, at most ten seconds.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// The MAC address of a device.
+pub fn mac(namespace: &str, device: &str) -> [u8; 6] {
+    let line = ip(namespace, &format!("-o link show dev {device}"));
+    let text = line.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let bytes: Vec<u8> =
+        text.split(':').map(|part| u8::from_str_radix(part, 16).unwrap()).collect();
+    bytes.try_into().unwrap()
 }

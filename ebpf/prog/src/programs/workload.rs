@@ -4,7 +4,7 @@
 //! put it. Tags move into the private header, so that what user space sees is the same however the
 //! frame was built, and GSO and checksum debts stay with the frame until the trunk's near end.
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, __sk_buff};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use aya_ebpf::helpers::{
     bpf_get_hash_recalc, bpf_redirect, bpf_skb_change_head, bpf_skb_store_bytes, bpf_skb_vlan_pop,
 };
@@ -15,7 +15,7 @@ use core::ptr::{from_ref, read_volatile, write_volatile};
 use ovn_xdp_abi::map::{Counter, MAX_INTERFACES, TrunkConfig};
 use ovn_xdp_abi::trunk::{FROM_WORKLOAD, TRUNK_HEADER, TrunkHeader};
 
-use crate::counter::count;
+use super::counter::count;
 
 /// Index of a device to number of the interface.
 #[map]
@@ -52,7 +52,8 @@ fn lift(skb: *mut __sk_buff) -> Result<i32, Counter> {
         if bpf_skb_change_head(skb, TRUNK_HEADER as u32, 0) != 0 {
             return Err(Counter::NoRoom);
         }
-        if bpf_skb_store_bytes(skb.cast(), 0, from_ref(&header).cast(), TRUNK_HEADER as u32, 0) != 0 {
+        if bpf_skb_store_bytes(skb.cast(), 0, from_ref(&header).cast(), TRUNK_HEADER as u32, 0) != 0
+        {
             return Err(Counter::NoRoom);
         }
         write_volatile(&raw mut (*skb).queue_mapping, queue + 1);

@@ -7,7 +7,7 @@ use aya_ebpf::maps::{HashMap, XskMap};
 use aya_ebpf::programs::XdpContext;
 use ovn_xdp_abi::map::{Counter, GENEVE_PORT, MAX_QUEUES, MAX_TUNNEL_ADDRESSES};
 
-use crate::counter::count;
+use super::counter::count;
 
 /// Addresses that end tunnels here; IPv4 as IPv4-mapped IPv6.
 #[map]

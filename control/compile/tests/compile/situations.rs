@@ -1,0 +1,276 @@
+//! Single promises of the compiler, on recorded databases.
+
+use crate::recorded;
+use ovn_xdp_compile::{Compiler, Identity, LocalPort, dump};
+use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
+use ovn_xdp_datapath::publish::{Datapath, Generation, Group, Place, Port, Tag, Tunnel};
+use ovn_xdp_ovsdb::replica::Change;
+use ovn_xdp_ovsdb::row::Row;
+use ovn_xdp_ovsdb::value::Datum;
+use std::sync::Arc;
+
+const HV1: InterfaceId = InterfaceId(7);
+const TO_HV2: TunnelId = TunnelId(2);
+
+fn compiler(name: &str) -> Compiler {
+    let mut compiler = Compiler::new(Identity { chassis: "hv1".into() });
+    compiler.apply(&recorded::changes(name));
+    compiler.set_interface(HV1, "tap0");
+    compiler.set_tunnel("hv2", vec![(TO_HV2, Arc::new(tunnel()))]);
+    compiler
+}
+
+fn tunnel() -> Tunnel {
+    Tunnel {
+        epoch: 0,
+        chassis: "hv2".into(),
+        local: [192, 0, 2, 1].into(),
+        remote: [192, 0, 2, 2].into(),
+        link: None,
+        csum: true,
+        tos: None,
+        df: true,
+    }
+}
+
+fn on(tag: Option<u16>) -> Option<LocalPort> {
+    let tag = tag.and_then(VlanId::new).map(|vid| Tag { tpid: 0x8100, vid });
+    Some(LocalPort { interface: HV1, tag })
+}
+
+fn datapath<'a>(generation: &'a Generation, name: &str) -> &'a Arc<Datapath> {
+    generation.datapaths.values().find(|datapath| datapath.name == name).unwrap()
+}
+
+fn port<'a>(datapath: &'a Datapath, name: &str) -> &'a Arc<Port> {
+    datapath.ports.values().find(|port| port.name == name).unwrap()
+}
+
+fn find(table: &str, column: &str, value: &str, changes: &[Change]) -> Change {
+    let is = |change: &&Change| {
+        *change.table == *table
+            && change.new.as_ref().unwrap().get(column) == Some(&Datum::from(value))
+    };
+    changes.iter().find(is).unwrap().clone()
+}
+
+fn with(change: &Change, column: &str, value: Datum) -> Change {
+    let row = change.new.as_ref().unwrap();
+    let mut values: Box<[Datum]> = row.values().into();
+    values[row.shape().index(column).unwrap()] = value;
+    let new = Arc::new(Row::new(row.shape().clone(), values));
+    Change { old: Some(row.clone()), new: Some(new), ..change.clone() }
+}
+
+fn deletion(change: &Change) -> Change {
+    Change { old: change.new.clone(), new: None, ..change.clone() }
+}
+
+#[test]
+fn nothing_is_local_until_a_port_is_bound_and_then_all_that_it_can_reach() {
+    let mut compiler = compiler("stateless");
+    assert!(compiler.publish().datapaths.is_empty());
+    compiler.bind("lefta", on(None));
+    assert_eq!(compiler.local_datapaths().len(), 3);
+    assert_eq!(compiler.publish().datapaths.size(), 3);
+    compiler.bind("lefta", None);
+    assert!(compiler.publish().datapaths.is_empty());
+}
+
+#[test]
+fn publishing_without_a_change_gives_the_same_generation() {
+    let mut compiler = compiler("nested");
+    compiler.bind("vmsa", on(None));
+    let first = compiler.publish();
+    assert!(Arc::ptr_eq(&first, &compiler.publish()));
+    compiler.bind("vmsa", on(None));
+    compiler.set_tunnel("hv2", vec![(TO_HV2, Arc::new(Tunnel { epoch: 99, ..tunnel() }))]);
+    assert!(Arc::ptr_eq(&first, &compiler.publish()));
+}
+
+#[test]
+fn a_nested_container_is_found_by_its_tag_and_sent_to_with_it() {
+    let mut compiler = compiler("nested");
+    compiler.bind("vmsa", on(None));
+    compiler.bind("foo1", on(Some(101)));
+    compiler.bind("bar1", on(Some(102)));
+    let generation = compiler.publish();
+    let interface = generation.interfaces.get(&HV1).unwrap();
+    let foo = datapath(&generation, "foo");
+    let foo1 = port(foo, "foo1");
+    let child = interface.children.get(VlanId::new(101).unwrap()).unwrap();
+    assert_eq!((child.datapath, child.port), (foo.key, foo1.key));
+    assert_eq!(interface.vif.unwrap().datapath, datapath(&generation, "vms").key);
+    assert!(interface.children.get(VlanId::new(103).unwrap()).is_none());
+    let Place::Local { interface, tag: Some(tag), .. } = foo1.place else { panic!("{foo1:?}") };
+    assert_eq!((interface, tag.vid.get()), (HV1, 101));
+    assert_eq!(port(foo, "foo2").place, Place::Remote([TO_HV2].into()));
+}
+
+#[test]
+fn a_flood_group_names_local_ports_ports_of_the_sender_and_one_tunnel_a_chassis() {
+    let mut compiler = compiler("nested");
+    compiler.bind("vmsa", on(None));
+    compiler.bind("foo1", on(Some(101)));
+    let generation = compiler.publish();
+    let foo = datapath(&generation, "foo");
+    let key = |name| port(foo, name).key;
+    let Group { local, ingress_only, remote, .. } =
+        &**foo.groups.get(&PortKey::new(32768).unwrap()).unwrap();
+    assert_eq!(**local, [key("foo1")]);
+    assert_eq!(**ingress_only, [key("foo-lr0")]);
+    assert_eq!(**remote, [TO_HV2]);
+}
+
+#[test]
+fn one_new_child_leaves_every_other_datapath_as_it_was() {
+    let mut compiler = compiler("nested");
+    compiler.bind("vmsa", on(None));
+    compiler.bind("foo1", on(Some(101)));
+    let before = compiler.publish();
+    compiler.bind("bar1", on(Some(102)));
+    let after = compiler.publish();
+    for name in ["vms", "foo", "lr0"] {
+        assert!(Arc::ptr_eq(datapath(&before, name), datapath(&after, name)), "{name}");
+    }
+    let (before, after) = (datapath(&before, "bar"), datapath(&after, "bar"));
+    assert!(before.epoch < after.epoch);
+    for (old, new) in before.ingress.iter().zip(&after.ingress) {
+        assert!(Arc::ptr_eq(old, new));
+    }
+}
+
+#[test]
+fn an_address_more_in_a_set_touches_only_the_tables_that_name_the_set() {
+    let changes = recorded::changes("stateless");
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let before = compiler.publish();
+    let set = find("Address_Set", "name", "servers", &changes);
+    let more = Datum::set(["10.0.12.1", "10.0.12.2", "10.0.12.3"]);
+    compiler.apply(&[with(&set, "addresses", more)]);
+    let after = compiler.publish();
+    let replaced = |name| {
+        let (before, after) = (datapath(&before, name), datapath(&after, name));
+        let tables = before.ingress.iter().zip(&after.ingress);
+        let tables = tables.chain(before.egress.iter().zip(&after.egress));
+        tables.filter(|(old, new)| !Arc::ptr_eq(old, new)).count()
+    };
+    assert_eq!(replaced("left"), 1);
+    assert_eq!(replaced("lr0"), 0);
+    assert!(dump(&after).contains("a000c03"));
+}
+
+#[test]
+fn a_flow_whose_address_set_is_missing_is_skipped_until_the_set_appears() {
+    let changes = recorded::changes("stateless");
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let whole = dump(&compiler.publish());
+    let set = find("Address_Set", "name", "servers", &changes);
+    compiler.apply(&[deletion(&set)]);
+    compiler.publish();
+    let skipped: Vec<_> = compiler.skipped().collect();
+    assert!(!skipped.is_empty());
+    assert!(skipped.iter().all(|s| s.reason.contains("servers")), "{skipped:?}");
+    compiler.apply(&[Change { old: None, ..set }]);
+    assert_eq!(dump(&compiler.publish()), whole);
+    assert_eq!(compiler.skipped().count(), 0);
+}
+
+#[test]
+fn a_flow_that_does_not_read_is_shown_with_the_place_of_the_error_and_the_others_work() {
+    let changes = recorded::changes("stateless");
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let rules = |generation: &Generation| -> usize {
+        let tables = generation.datapaths.values();
+        tables.flat_map(|d| d.ingress.iter().chain(&d.egress)).map(|t| t.rules().len()).sum()
+    };
+    let before = rules(&compiler.publish());
+    let flow = find("Logical_Flow", "match", "reg7 == 0 && ip4.dst == 10.9.0.0/16", &changes);
+    compiler.apply(&[with(&flow, "match", Datum::from("ip4 && tcp.dst == 99999"))]);
+    let generation = compiler.publish();
+    assert!(rules(&generation) < before);
+    let skipped: Vec<_> = compiler.skipped().collect();
+    assert_eq!(skipped.len(), 1);
+    assert_eq!(skipped[0].flow.uuid, flow.row);
+    assert!(skipped[0].to_string().contains('^'), "{}", skipped[0]);
+}
+
+#[test]
+fn a_static_neighbour_is_behind_a_learned_one_unless_it_overrides() {
+    let changes = recorded::changes("stateless");
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let fixed = find("Static_MAC_Binding", "ip", "10.0.12.78", &changes);
+    let learned = find("MAC_Binding", "ip", "10.0.12.77", &changes);
+    let same = with(&learned, "ip", Datum::from("10.0.12.78"));
+    let mac = |compiler: &mut Compiler| {
+        let generation = compiler.publish();
+        let router = datapath(&generation, "lr0");
+        let found = router.neighbours.iter().find(|(key, _)| key.address == 0x0a000c4e);
+        found.map(|(_, mac)| mac[5])
+    };
+    assert_eq!(mac(&mut compiler), Some(0x78));
+    compiler.apply(&[same]);
+    assert_eq!(mac(&mut compiler), Some(0x77));
+    compiler.apply(&[with(&fixed, "override_dynamic_mac", Datum::from(true))]);
+    assert_eq!(mac(&mut compiler), Some(0x78));
+}
+
+#[test]
+fn a_port_that_migrates_is_sent_to_on_both_chassis() {
+    let changes = recorded::changes("stateless");
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let (hv1, hv2) =
+        (find("Chassis", "name", "hv1", &changes), find("Chassis", "name", "hv2", &changes));
+    let moving = find("Port_Binding", "logical_port", "lefta", &changes);
+    compiler.apply(&[with(&moving, "additional_chassis", Datum::from(hv2.row))]);
+    let generation = compiler.publish();
+    let Place::Local { also, .. } = &port(datapath(&generation, "left"), "lefta").place else {
+        panic!("not local")
+    };
+    assert_eq!(**also, [TO_HV2]);
+    let arriving = find("Port_Binding", "logical_port", "leftc", &changes);
+    compiler.apply(&[with(&arriving, "additional_chassis", Datum::from(hv1.row))]);
+    compiler.bind("leftc", on(Some(5)));
+    let generation = compiler.publish();
+    let Place::Local { also, .. } = &port(datapath(&generation, "left"), "leftc").place else {
+        panic!("not local")
+    };
+    assert_eq!(**also, [TO_HV2]);
+}
+
+#[test]
+fn what_leads_to_gateways_is_sent_to_the_chassis_that_has_them() {
+    let mut compiler = compiler("stateful");
+    compiler.set_tunnel("hv3", vec![(TunnelId(3), Arc::new(tunnel()))]);
+    compiler.bind("lefta", on(None));
+    let generation = compiler.publish();
+    let router = datapath(&generation, "lr0");
+    assert_eq!(port(router, "cr-lr0-public").place, Place::Remote([TunnelId(3)].into()));
+    let right = datapath(&generation, "right");
+    let gateway = &port(right, "right-gw").place;
+    assert!(matches!(gateway, Place::Remote(_) | Place::Unbound), "{gateway:?}");
+    let public = datapath(&generation, "public");
+    assert_eq!(port(public, "ln").place, Place::NotExecuted("localnet"));
+}
+
+#[test]
+fn keys_that_no_row_may_have_make_the_row_bad_and_nothing_else() {
+    let changes = recorded::changes("stateless");
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let key = |generation: &Generation| datapath(generation, "left").key;
+    let before: DatapathKey = key(&compiler.publish());
+    let port = find("Port_Binding", "logical_port", "leftb", &changes);
+    compiler.apply(&[with(&port, "tunnel_key", Datum::from(40000))]);
+    let generation = compiler.publish();
+    assert_eq!(key(&generation), before);
+    assert!(datapath(&generation, "left").ports.values().all(|port| port.name != "leftb"));
+    let bad: Vec<String> = compiler.bad_rows().map(ToString::to_string).collect();
+    assert_eq!(bad.len(), 1);
+    assert!(bad[0].contains("40000") && bad[0].contains("1..32767"), "{}", bad[0]);
+}

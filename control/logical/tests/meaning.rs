@@ -1,0 +1,422 @@
+//! Clauses mean what the expression means, for every packet; and so does what is printed.
+
+use ovn_xdp_datapath::classify::{Clause, Masked, SharedSet, Values};
+use ovn_xdp_datapath::field::{self, Context};
+use ovn_xdp_logical::annotate::Annotated;
+use ovn_xdp_logical::clauses::ClauseError;
+use ovn_xdp_logical::evaluate::evaluate;
+use ovn_xdp_logical::parse::parse;
+use ovn_xdp_logical::resolve::{Resolve, SetError};
+use ovn_xdp_logical::set::AddressSet;
+use ovn_xdp_logical::symbol::Symbols;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Knows ports `p1` to `p3`, the group `pg`, and some sets.
+struct Names {
+    sets: HashMap<(String, u32), SharedSet>,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self { sets: HashMap::new() }
+    }
+}
+
+impl Resolve for Names {
+    fn port(&mut self, name: &str) -> Option<u32> {
+        match name {
+            "p1" => Some(1),
+            "p2" => Some(2),
+            "p3" => Some(3),
+            _ => None,
+        }
+    }
+
+    fn address_set(&mut self, name: &str, width: u32) -> Result<SharedSet, SetError> {
+        let texts: &[&str] = match name {
+            "v4" => &["10.0.0.1", "10.0.0.2", "192.168.0.0/16"],
+            "one" => &["10.0.0.1"],
+            "mac" => &["0a:00:00:00:00:01"],
+            "v6" => &["fd00::1", "fd00::/64"],
+            "empty" => &[],
+            _ => return Err(SetError::Unknown),
+        };
+        if let Some(set) = self.sets.get(&(name.to_owned(), width)) {
+            return Ok(set.clone());
+        }
+        let set = SharedSet(AddressSet::new(texts.iter().copied()).fit(width)?);
+        self.sets.insert((name.to_owned(), width), set.clone());
+        Ok(set)
+    }
+
+    fn port_group(&mut self, name: &str) -> Option<SharedSet> {
+        let key = |value| Masked { value, mask: u32::MAX.into() };
+        (name == "pg").then(|| SharedSet(Arc::from([key(2), key(3)])))
+    }
+
+    fn is_chassis_resident(&mut self, port: &str) -> bool {
+        port == "here"
+    }
+}
+
+fn annotated(text: &str) -> Annotated {
+    parse(text, Symbols::flow()).unwrap_or_else(|error| panic!("{text}: {error}")).annotate()
+}
+
+fn clauses(text: &str) -> Vec<Clause> {
+    annotated(text).clauses(&mut Names::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Comparisons over few values, so that packets hit often.
+fn leaf() -> impl Strategy<Value = String> {
+    let relation = || prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let equality = || prop::sample::select(vec!["==", "!="]);
+    prop_oneof![
+        (
+            prop::sample::select(vec![
+                "tcp.dst",
+                "udp.src",
+                "ip4.src[0..3]",
+                "reg0[0..3]",
+                "vlan.vid"
+            ]),
+            relation(),
+            0..12u32
+        )
+            .prop_map(|(field, relation, value)| format!("{field} {relation} {value}")),
+        (
+            prop::sample::select(vec!["tcp.dst", "ip4.dst", "reg0", "reg1[4..7]", "eth.src"]),
+            equality(),
+            prop::collection::vec(0..12u32, 1..4)
+        )
+            .prop_map(|(field, relation, values)| {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                format!("{field} {relation} {{{}}}", values.join(", "))
+            }),
+        (
+            prop::sample::select(vec!["ip4.src", "ip4.dst"]),
+            equality(),
+            prop::sample::select(vec![
+                "$v4",
+                "$one",
+                "$empty",
+                "{$one, 10.0.0.2}",
+                "10.0.0.0/8",
+                "10.0.0.1/0.0.0.255",
+                "{10.0.0.1, 192.168.0.0/16}",
+                "0/0"
+            ])
+        )
+            .prop_map(|(field, relation, set)| format!("{field} {relation} {set}")),
+        prop::sample::select(vec![
+            "ct.new",
+            "ct.est",
+            "ct.trk",
+            "!ct.new",
+            "!ct.est && ct.rel",
+            "eth.mcast",
+            "eth.bcast",
+            "!eth.bcast",
+            "reg0[1]",
+            "!reg0[2]",
+            "vlan.present",
+            "!vlan.present",
+            "ip.is_frag",
+            "!ip.is_frag",
+            "ip.first_frag",
+            "ip4.mcast",
+            "!ip4.src_mcast",
+            "flags.loopback",
+            "1",
+            "0",
+            "is_chassis_resident(\"here\")",
+            "!is_chassis_resident(\"there\")",
+            "eth.src[0..7] == $mac",
+            "ip6.src == $v6",
+            "ip6.src != $one",
+            "1 <= reg0[0..3] < 6",
+            "3 > ip4.dst[0..3] >= 1",
+            "reg0[0..3] == 5/6",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+/// What may not stand behind `!`.
+fn nominal() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "ip4",
+        "ip6",
+        "ip",
+        "tcp",
+        "udp",
+        "arp",
+        "icmp",
+        "nd",
+        "ip.proto == {6, 17}",
+        "eth.type == 0x800",
+        "inport == \"p1\"",
+        "inport == {\"p1\", \"p2\", \"gone\"}",
+        "outport == \"gone\"",
+        "outport == \"none\"",
+        "inport == @pg",
+        "ip.ttl == 255",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn expression() -> impl Strategy<Value = String> {
+    let negatable = leaf().prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|list| format!(
+                "({})",
+                list.iter().map(|e| format!("({e})")).collect::<Vec<_>>().join(" && ")
+            )),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|list| format!(
+                "({})",
+                list.iter().map(|e| format!("({e})")).collect::<Vec<_>>().join(" || ")
+            )),
+            inner.prop_map(|e| format!("!({e})")),
+        ]
+    });
+    let operand = prop_oneof![3 => negatable, 1 => nominal()];
+    (prop::collection::vec(operand, 1..4), any::<bool>()).prop_map(|(list, and)| {
+        let list: Vec<String> = list.iter().map(|e| format!("({e})")).collect();
+        list.join(if and { " && " } else { " || " })
+    })
+}
+
+/// Packets over the values that the expressions mention.
+fn packet() -> impl Strategy<Value = Context> {
+    (
+        prop::sample::select(vec![0x800u128, 0x800, 0x86dd, 0x806, 0]),
+        prop::sample::select(vec![6u128, 6, 17, 1, 58]),
+        prop::sample::select(vec![0x0a00_0001u128, 0x0a00_0002, 0xc0a8_0105, 3, 11, 0xe000_0001]),
+        prop::sample::select(vec![0x0a00_0001u128, 0x0a00_0002, 0xc0a8_0105, 3, 11, 0xe000_0001]),
+        (0..12u128, 0..12u128, 0..256u128),
+        (0..16u128, 0..16u128, 0..2u128),
+        (0..4u128, 0..4u128, 0..4u128),
+        prop::sample::select(vec![1u128, 5, 0x0a00_0000_0001, 0xffff_ffff_ffff, 0x0100_5e00_0001]),
+        (any::<bool>(), 0..12u128, prop::sample::select(vec![255u128, 64])),
+    )
+        .prop_map(
+            |(
+                ty,
+                proto,
+                src,
+                dst,
+                (sport, dport, ct),
+                (r0, r1, fl),
+                (inp, outp, frag),
+                mac,
+                (v6, vid, ttl),
+            )| {
+                let mut context = Context::default();
+                for (slice, value) in [
+                    (field::ETH_TYPE, ty),
+                    (field::IP_PROTO, proto),
+                    (field::IP_TTL, ttl),
+                    (field::IP4_SRC, src),
+                    (field::IP4_DST, dst),
+                    (field::TP_SRC, sport),
+                    (field::TP_DST, dport),
+                    (field::CT_STATE, ct),
+                    (field::reg(0), r0),
+                    (field::reg(1), r1 << 4),
+                    (field::FLAGS, fl),
+                    (field::INPORT, inp),
+                    (field::OUTPORT, outp),
+                    (field::IP_FRAG, frag),
+                    (field::ETH_DST, mac),
+                    (field::ETH_SRC, mac),
+                    (field::VLAN_TCI, if ttl == 64 { vid | 0x1000 } else { 0 }),
+                ] {
+                    context.set(slice, value);
+                }
+                if v6 {
+                    context.set(field::IP6_SRC, 0xfd00 << 112 | 1);
+                }
+                context
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn clauses_match_exactly_the_packets_that_the_expression_matches(
+        text in expression(),
+        packets in prop::collection::vec(packet(), 24),
+    ) {
+        let expr = annotated(&text);
+        let mut names = Names::new();
+        let clauses = match expr.clauses(&mut names) {
+            Ok(clauses) => clauses,
+            Err(ClauseError::TooMany) => return Ok(()),
+            Err(error) => return Err(TestCaseError::fail(format!("{text}: {error}"))),
+        };
+        for packet in &packets {
+            let matched = clauses.iter().any(|clause| clause.matches(packet));
+            let wanted = evaluate(&expr, packet, &mut names);
+            prop_assert_eq!(matched, wanted, "{}\n{:?}\n{:?}", text, clauses, packet);
+        }
+    }
+
+    #[test]
+    fn what_is_printed_has_the_same_meaning(
+        text in expression(),
+        packets in prop::collection::vec(packet(), 8),
+    ) {
+        let read = parse(&text, Symbols::flow()).unwrap();
+        let printed = read.to_string();
+        let again = match parse(&printed, Symbols::flow()) {
+            Ok(again) => again,
+            Err(error) => return Err(TestCaseError::fail(format!("{printed}: {error}"))),
+        };
+        prop_assert_eq!(again.to_string(), printed);
+        let (read, again) = (read.annotate(), again.annotate());
+        for packet in &packets {
+            let mut names = Names::new();
+            prop_assert_eq!(
+                evaluate(&read, packet, &mut names),
+                evaluate(&again, packet, &mut names)
+            );
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[a-z0-9.$@^\"{}()<>=!&|, \\[\\]]{0,40}") {
+        if let Ok(expr) = parse(&text, Symbols::flow()) {
+            let _ = expr.annotate().clauses(&mut Names::new());
+        }
+    }
+}
+
+#[test]
+fn a_set_is_one_literal_however_it_is_written() {
+    for text in [
+        "reg0 == {1, 2, 3}",
+        "reg0 == 1 || reg0 == 2 || reg0 == 3",
+        "(reg0 == 1 || reg0 == 3) || reg0 == {2, 3}",
+    ] {
+        let [clause] = &clauses(text)[..] else { panic!("{text}") };
+        let [literal] = &clause.0[..] else { panic!("{text}: {clause:?}") };
+        assert_eq!(literal.field, field::reg(0));
+        assert_eq!(
+            literal.values.as_slice().iter().map(|m| m.value).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert!(!literal.negated);
+    }
+}
+
+#[test]
+fn sets_of_two_fields_are_not_multiplied() {
+    let found = clauses("ip4.src == $v4 && ip4.dst == {1.1.1.1, 2.2.2.2} && tcp.dst == {80, 443}");
+    let [clause] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(clause.0.len(), 5, "with eth.type and ip.proto: {clause:?}");
+    assert!(clause.0.iter().any(|l| matches!(l.values, Values::Shared(_))));
+}
+
+#[test]
+fn the_same_set_is_the_same_allocation() {
+    let mut names = Names::new();
+    let mut set = |text| {
+        let clauses = annotated(text).clauses(&mut names).unwrap();
+        clauses[0].0.iter().find(|l| l.field == field::IP4_SRC).unwrap().values.clone()
+    };
+    assert_eq!(set("ip4.src == $v4"), set("ip4.src == $v4 && tcp"));
+}
+
+#[test]
+fn unequal_is_one_negated_literal() {
+    let found = clauses("ip4.src != {1.1.1.1, 2.2.2.0/24}");
+    let [clause] = &found[..] else { panic!("{found:?}") };
+    let literal = clause.0.iter().find(|l| l.field == field::IP4_SRC).unwrap();
+    assert!(literal.negated);
+    assert_eq!(literal.values.as_slice().len(), 2);
+}
+
+#[test]
+fn a_range_is_one_literal_of_prefixes() {
+    let found = clauses("1024 <= reg0 <= 4095");
+    let [clause] = &found[..] else { panic!("{found:?}") };
+    let [literal] = &clause.0[..] else { panic!("{clause:?}") };
+    assert!(!literal.negated && literal.values.as_slice().len() <= 4, "{literal:?}");
+}
+
+#[test]
+fn constants_fold() {
+    let always = |text| matches!(&clauses(text)[..], [clause] if clause.0.is_empty());
+    for text in [
+        "1",
+        "0 || 1",
+        "reg0 == 0/0",
+        "reg0 >= 0",
+        "reg0 != $empty",
+        "is_chassis_resident(\"here\")",
+    ] {
+        assert!(always(text), "{text}");
+    }
+    for text in [
+        "0",
+        "ip4 && ip6",
+        "tcp && udp",
+        "reg0 == 1 && reg0 == 2",
+        "reg0 < 0",
+        "reg0 == $empty",
+        "inport == \"gone\"",
+        "reg0 == 1 && reg0 != 1",
+        "ct.new && !ct.new",
+        "!is_chassis_resident(\"here\") && ip4",
+    ] {
+        assert_eq!(clauses(text), [], "{text}");
+    }
+}
+
+#[test]
+fn register_bits_become_the_narrowest_slice() {
+    let found = clauses("reg0[4..7] == 5 && ct.est");
+    let fields: Vec<_> = found[0].0.iter().map(|l| l.field).collect();
+    assert!(fields.contains(&field::reg(0).bits(4, 7).unwrap()), "{fields:?}");
+}
+
+#[test]
+fn members_of_a_set_fit_the_field_as_in_ovn() {
+    let wide = annotated("ip4.src == $v6").clauses(&mut Names::new()).unwrap_err();
+    assert_eq!(
+        wide.to_string(),
+        "128-bit constant in address set v6 is not compatible with 32-bit field ip4.src."
+    );
+    // An IPv4 address is an integer to a wider field.
+    let found = clauses("ip6.src == $one");
+    let literal = found[0].0.iter().find(|l| l.field == field::IP6_SRC).unwrap();
+    assert_eq!(literal.values.as_slice(), [Masked { value: 0x0a00_0001, mask: u128::MAX }]);
+}
+
+#[test]
+fn unknown_names_of_sets_are_errors_and_of_ports_are_false() {
+    let error = |text| annotated(text).clauses(&mut Names::new()).unwrap_err().to_string();
+    assert_eq!(error("ip4.src == $gone"), "Syntax error at `$gone' expecting address set name.");
+    assert_eq!(
+        error("0 && ip4.src == $gone"),
+        "Syntax error at `$gone' expecting address set name."
+    );
+    assert_eq!(error("inport == @gone"), "Syntax error at `@gone' expecting port group name.");
+    assert_eq!(clauses("inport == \"gone\" || inport == \"p2\"").len(), 1);
+}
+
+#[test]
+fn a_product_beyond_the_limit_is_an_error_that_says_so() {
+    let pair = |i: u32| format!("(reg{i} == 1 || eth.src == {i})");
+    let text: Vec<String> = (0..10).map(pair).collect();
+    clauses(&text.join(" && "));
+    let text: Vec<String> =
+        (0..10).map(|i| format!("(reg{i} == 1 || eth.src[0..15] == 1 || eth.dst[{i}])")).collect();
+    let error = annotated(&text.join(" && ")).clauses(&mut Names::new()).unwrap_err();
+    assert_eq!(error, ClauseError::TooMany);
+    assert!(error.to_string().contains("4096"), "{error}");
+}

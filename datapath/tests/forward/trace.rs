@@ -1,0 +1,79 @@
+//! What an observer of a walk sees.
+
+use crate::kit::*;
+use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_datapath::classify::Rule;
+use ovn_xdp_datapath::field::Context;
+use ovn_xdp_datapath::key::{FlowId, InterfaceId};
+use ovn_xdp_datapath::observe::{Decision, Observer};
+use ovn_xdp_datapath::program::{Op, Pipeline};
+use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_datapath::trace::trace;
+
+/// Writes down the walk as a person would.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {
+    fn table(
+        &mut self,
+        datapath: &Datapath,
+        pipeline: Pipeline,
+        table: u8,
+        rule: Option<&Rule>,
+        _context: &Context,
+    ) {
+        let priority = rule.map(|rule| rule.priority);
+        self.0.push(format!("{} {pipeline:?} {table}: {priority:?}", datapath.key));
+    }
+
+    fn op(&mut self, op: &Op, _context: &Context) {
+        if matches!(op, Op::DecrementTtl) {
+            self.0.push("ttl".into());
+        }
+    }
+
+    fn output(&mut self, datapath: &Datapath, outport: u16, decision: Decision) {
+        self.0.push(format!("{} to {outport}: {decision:?}", datapath.key));
+    }
+
+    fn drop(&mut self, reason: DropReason, flow: FlowId) {
+        self.0.push(format!("drop {} by {}", reason.label(), flow.0));
+    }
+}
+
+#[test]
+fn a_trace_names_each_table_decision_and_drop_on_the_way() {
+    let mut notes = Notes::default();
+    let frame = udp(Some(RED_TAG), (RED, 1, 2), (ROUTER_A, 2, 5), b"x");
+    let walked = trace(&hypervisor(1), InterfaceId(1), None, &frame, &mut notes).unwrap();
+    assert_eq!(walked.verdict.outputs.len(), 1);
+    let expected = [
+        "1 Ingress 0: Some(50)",
+        "1 Ingress 1: Some(0)",
+        "1 Ingress 2: Some(50)",
+        "1 to 9: Local",
+        "1 Egress 0: Some(0)",
+        "1 to 9: Patch",
+        "3 Ingress 0: Some(50)",
+        "3 Ingress 1: Some(0)",
+        "3 Ingress 2: Some(49)",
+        "ttl",
+        "3 Ingress 3: Some(10)",
+        "3 Ingress 4: Some(0)",
+        "3 to 2: Local",
+        "3 Egress 0: Some(0)",
+        "3 to 2: Patch",
+        "2 Ingress 0: Some(50)",
+        "2 Ingress 1: Some(0)",
+        "2 Ingress 2: Some(50)",
+        "2 to 2: Tunnel",
+    ];
+    assert_eq!(notes.0, expected);
+
+    let mut notes = Notes::default();
+    let frame = udp(Some(999), (VM1, 1, 1), (VM2, 1, 4), b"x");
+    let walked = trace(&hypervisor(1), InterfaceId(1), None, &frame, &mut notes).unwrap();
+    assert_eq!(walked.verdict.drop.map(|drop| drop.flow), Some(FlowId(100)));
+    assert_eq!(notes.0, ["1 Ingress 0: Some(100)", "drop logical-flow by 100"]);
+}
