@@ -76,9 +76,10 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             return Err(DropReason::Loopback);
         }
         self.observer.output(branch.datapath, key.get(), Decision::Local);
-        for n in 0..=9 {
-            branch.context.set(field::reg(n), 0);
-        }
+        // reg0 to reg9.
+        branch.context.set(field::XXREG0, 0);
+        branch.context.set(field::XXREG1, 0);
+        branch.context.set(field::XREG4, 0);
         branch.at = At::Table(Pipeline::Egress, 0);
         Ok(true)
     }
