@@ -6,6 +6,7 @@
 //! and VXLAN. Every figure is a ratio to a peer within its round; printed are the median and the
 //! spread over the rounds, and a drawing goes to `target/versus_stock.svg`.
 //!
+//! `cargo bench --bench versus_stock -- WORLD [MEASURE…]` runs one world alone, for a profiler.
 //! `VERSUS_ROUNDS` (default 5) and `VERSUS_SECONDS` per measurement (default 2) change the effort.
 
 #[path = "versus_stock/chart.rs"]
@@ -15,7 +16,7 @@ mod measure;
 #[path = "versus_stock/world.rs"]
 mod world;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use measure::Measure;
 use std::time::Duration;
 use world::{Kind, World};
@@ -27,6 +28,10 @@ fn main() -> Result<()> {
     let seconds = setting("VERSUS_SECONDS", if rehearsal { 1 } else { 2 })?;
     let effort = Duration::from_secs(seconds as u64);
 
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    if let [world, measures @ ..] = wanted.as_slice() {
+        return one_world(world, measures, rounds, effort);
+    }
     let mut worlds = Vec::new();
     for kind in Kind::ALL {
         eprintln!("building the world of {}", kind.label());
@@ -53,6 +58,24 @@ fn main() -> Result<()> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/versus_stock.svg");
     chart::draw(&table, &path)?;
     println!("\ndrawn: {}", path.strip_prefix(env!("CARGO_MANIFEST_DIR"))?.display());
+    Ok(())
+}
+
+/// For profilers: one world alone, and the measures whose labels hold one of the words.
+fn one_world(world: &str, measures: &[String], rounds: usize, effort: Duration) -> Result<()> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.label().contains(world));
+    let labels = Kind::ALL.map(Kind::label).join(", ");
+    let kind = kind.with_context(|| format!("{world:?} is none of: {labels}"))?;
+    let wanted = |measure: &Measure| {
+        measures.is_empty() || measures.iter().any(|word| measure.label().contains(word.as_str()))
+    };
+    let world = World::new(kind)?;
+    for _ in 0..rounds {
+        for measure in Measure::ALL.into_iter().filter(wanted) {
+            let value = measure.take(&world, effort)?;
+            println!("{:<28} {value:>10.2} {}", measure.label(), measure.unit());
+        }
+    }
     Ok(())
 }
 

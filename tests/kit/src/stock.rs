@@ -24,7 +24,8 @@ use crate::wait::{self, PATIENCE};
 pub enum Ports {
     /// AF_PACKET sockets (`type=system`).
     Packet,
-    /// AF_XDP sockets (`type=afxdp`).
+    /// AF_XDP sockets served when there is work, not by a thread that polls (`type=afxdp-nonpmd`):
+    /// with fewer cores than ports the polling threads starve whoever speaks.
     Xdp,
 }
 
@@ -181,7 +182,7 @@ impl StockChassis {
     fn interface_type(&self) -> &'static str {
         match self.ports {
             Ports::Packet => "type=system",
-            Ports::Xdp => "type=afxdp",
+            Ports::Xdp => "type=afxdp-nonpmd",
         }
     }
 
