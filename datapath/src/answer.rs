@@ -8,7 +8,8 @@ use crate::rewrite::Rewrite;
 
 /// The advertisement that answers the solicitation in `context` (`nd_na`, `nd_na_router`; RFC 4861,
 /// 7.2.4), or `None` if it is no solicitation. Its source is the target; to a solicitation from the
-/// unspecified address it goes to all nodes, unsolicited.
+/// unspecified address it goes to all nodes, unsolicited: ovn-controller says "solicited" to the
+/// unspecified address there, and so loses to a duplicate address that it ought to defend.
 pub fn advertisement(context: &Context, router: bool) -> Option<Vec<u8>> {
     let solicitation = context.get(field::ETH_TYPE) == u128::from(ethertype::IPV6)
         && context.get(field::IP_PROTO) == u128::from(protocol::ICMPV6)

@@ -8,7 +8,7 @@
 
 use crate::field::{Context, GUARDED_SLOT, Slice};
 use crate::key::FlowId;
-use crate::program::{Op, Program};
+use crate::program::{Op, Pipeline, Program};
 use std::cmp::Reverse;
 use std::sync::Arc;
 use tuples::Tuples;
@@ -111,6 +111,16 @@ pub struct Table {
     rules: Vec<Rule>,
     shape: Shape,
     guarded: Guarded,
+    pass: Option<Pass>,
+}
+
+/// A table whose first rule takes whatever comes and does nothing but `next`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pass {
+    /// The pipeline and table that come next.
+    pub to: (Pipeline, u8),
+    /// The rule's row.
+    pub flow: FlowId,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -160,7 +170,16 @@ impl Table {
         } else {
             Shape::Tuples(Tuples::new(&rules))
         };
-        Self { rules, shape, guarded }
+        let pass = match (&shape, rules.first()) {
+            (Shape::Constant, Some(rule)) => match *rule.program.0 {
+                [Op::Next(pipeline, table)] => {
+                    Some(Pass { to: (pipeline, table), flow: rule.flow })
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        Self { rules, shape, guarded, pass }
     }
 
     /// The rule of the highest priority that matches.
@@ -176,6 +195,12 @@ impl Table {
     /// The same, by trying one rule after the other: the oracle.
     pub fn linear(&self, context: &Context) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.clauses.iter().any(|clause| clause.matches(context)))
+    }
+
+    /// Where every packet goes on to, if the table does nothing else: most tables of most datapaths.
+    #[inline]
+    pub fn pass(&self) -> Option<Pass> {
+        self.pass
     }
 
     /// Rules that can win, in the order in which they do.
@@ -208,10 +233,10 @@ impl Table {
                 break;
             }
             for clause in &*rule.clauses {
-                let (guarded, others): (Vec<_>, Vec<_>) =
-                    clause.0.iter().partition(|literal| literal.field.slot() == GUARDED_SLOT);
-                if others.iter().all(|literal| literal.matches(context)) {
-                    bits |= guarded.iter().fold(0, |bits, literal| bits | literal.looks_at());
+                let guarded = |literal: &&Literal| literal.field.slot() == GUARDED_SLOT;
+                if clause.0.iter().all(|it| guarded(&it) || it.matches(context)) {
+                    bits |=
+                        clause.0.iter().filter(guarded).fold(0, |bits, it| bits | it.looks_at());
                 }
             }
         }

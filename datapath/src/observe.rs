@@ -9,6 +9,9 @@ use ovn_xdp_abi::drop::DropReason;
 
 /// Sees each step of a walk. All methods do nothing unless given; `()` sees nothing.
 pub trait Observer {
+    /// Whether anything is seen; tables that only pass on are then looked up for it.
+    const SEES: bool = true;
+
     /// A table was looked up.
     fn table(
         &mut self,
@@ -30,7 +33,9 @@ pub trait Observer {
     fn drop(&mut self, _reason: DropReason, _flow: FlowId) {}
 }
 
-impl Observer for () {}
+impl Observer for () {
+    const SEES: bool = false;
+}
 
 /// Where an output leads (section 5.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,9 @@
 //! Reads a frame's headers: the fields of a [`Context`], and where each layer starts.
 //!
 //! A header that is cut short or impossible reads as zero fields and ends the parse, exactly where
-//! Open vSwitch's flow extraction ends it; such a frame is still switched by what was read. Only a
-//! frame without a whole Ethernet header is dropped here. Two VLAN tags are looked through
+//! Open vSwitch's flow extraction (`miniflow_extract`) ends it: the version of an IP header is not
+//! looked at, its lengths are. Such a frame is still switched by what was read. Only a frame
+//! without a whole Ethernet header is dropped here. Two VLAN tags are looked through
 //! (`vlan-limit=0` means OVS's own maximum, which is two): a third reads as eth.type 0x8100 and
 //! nothing behind it (TRAP-5). Nothing panics on any bytes.
 
@@ -77,6 +78,9 @@ pub struct Layers {
     pub transport_at: Option<u16>,
     /// End of the network packet; what follows is Ethernet padding.
     pub end: u32,
+    /// An IPv6 routing header names further stops: ip6.dst is not the destination that the
+    /// transport's checksum covers (RFC 8200, 8.1).
+    pub routed: bool,
 }
 
 /// A frame's fields, in the words of a [`Context`] that a verdict is looked up by, and its layers.
@@ -218,6 +222,10 @@ pub fn is_vlan(ethertype: u16) -> bool {
 }
 
 const PRESENT: u16 = 1 << 12;
+
+/// Bytes that may follow an IP packet in its frame; with more, OVS does not believe the lengths.
+const MOST_PADDING: usize = 255;
+
 const FRAGMENT: u128 = 1 << 28;
 const LATER_FRAGMENT: u128 = 1 << 29;
 
@@ -231,11 +239,19 @@ fn mac(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |mac, byte| mac << 8 | u64::from(*byte))
 }
 
+/// Whether a packet of `length` bytes may be what a frame has `room` for: all of it is there, and no
+/// more than [`MOST_PADDING`] follows.
+#[inline]
+fn fits(length: usize, room: usize) -> bool {
+    room.checked_sub(length).is_some_and(|padding| padding <= MOST_PADDING)
+}
+
 fn ipv4(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
     let Some(header) = head.get(at..).and_then(|rest| rest.first_chunk::<20>()) else { return };
     let header_len = usize::from(header[0] & 15) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if header_len < 20 || head.len() < at + header_len || total > len - at {
+    let impossible = header_len < 20 || header_len > total || head.len() < at + header_len;
+    if impossible || !fits(total, len - at) {
         return;
     }
     let fragment = u16::from_be_bytes([header[6], header[7]]);
@@ -260,7 +276,7 @@ fn ipv4(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
 fn ipv6(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
     let Some(header) = head.get(at..).and_then(|rest| rest.first_chunk::<40>()) else { return };
     let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    if payload > len - at - 40 {
+    if !fits(payload, len - at - 40) {
         return;
     }
     let (source, destination) = header[8..].split_at(16);
@@ -292,6 +308,7 @@ fn ipv6(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
         if head.len() < at + length {
             return;
         }
+        parsed.layers.routed |= next == 43 && extension[3] != 0;
         next = extension[0];
         at += length;
         if fragment & LATER_FRAGMENT != 0 {
@@ -318,7 +335,7 @@ fn transport(head: &[u8], at: usize, number: u8, parsed: &mut Parsed) {
         (protocol::UDP, _) => (8, true),
         (protocol::SCTP, _) => (12, true),
         (protocol::ICMP, Network::V4) => (8, false),
-        (protocol::ICMPV6, Network::V6) => (4, false),
+        (protocol::ICMPV6, Network::V6) => (8, false),
         _ => return,
     };
     if bytes.len() < length {
@@ -351,11 +368,11 @@ fn arp(head: &[u8], at: usize, context: &mut Context) {
     context.set(field::ARP_TPA, address(24));
 }
 
-/// Fields of a neighbour solicitation or advertisement whose ICMPv6 header starts at `at`; a
-/// repeated link-layer address makes all of them zero, as in OVS.
+/// Fields of a neighbour solicitation or advertisement, of code 0, whose ICMPv6 header starts at
+/// `at`; a repeated link-layer address makes all of them zero, as in OVS.
 fn discovery(head: &[u8], at: usize, context: &mut Context) {
     let Some(message) = head.get(at..) else { return };
-    if !matches!(message.first_chunk::<2>(), Some([135 | 136, _])) || message.len() < 24 {
+    if !matches!(message.first_chunk::<2>(), Some([135 | 136, 0])) || message.len() < 24 {
         return;
     }
     let target = message[8..24].iter().fold(0, |word, byte| word << 8 | u128::from(*byte));

@@ -21,6 +21,7 @@ use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
 use crate::verdict::{Dependency, Drop, Output, Source, Target, Verdict};
 use ovn_xdp_abi::drop::DropReason;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
 mod execute;
@@ -112,7 +113,7 @@ pub fn walk<O: Observer, S: Surroundings>(
     let mut walk = Walk {
         generation,
         packet,
-        bases: vec![Base {
+        bases: smallvec![Base {
             context: packet.parsed.context(packet.head),
             layers: packet.parsed.layers,
             popped: 0,
@@ -120,15 +121,15 @@ pub fn walk<O: Observer, S: Surroundings>(
         }],
         built: Vec::new(),
         learned: Vec::new(),
-        outputs: Vec::new(),
+        outputs: SmallVec::new(),
         drop: None,
         guard: 0,
         lengths: (0, u32::MAX),
         ttl_above: 0,
-        rests_on: Vec::new(),
+        rests_on: SmallVec::new(),
         cacheable: !packet.parsed.is_resolution(),
         tables: 0,
-        work: Vec::new(),
+        work: SmallVec::new(),
         surroundings,
         observer,
     };
@@ -148,7 +149,7 @@ pub fn walk<O: Observer, S: Surroundings>(
             lengths: walk.lengths,
             ttl_above: walk.ttl_above,
             expires,
-            rests_on: walk.rests_on.into(),
+            rests_on: walk.rests_on[..].into(),
             cacheable: walk.cacheable,
         },
         built: walk.built,
@@ -167,18 +168,19 @@ struct Base {
 struct Walk<'g, 'p, 'o, O, S> {
     generation: &'g Generation,
     packet: Packet<'p>,
-    bases: Vec<Base>,
+    /// What most walks have is kept in place, so that a walk allocates little.
+    bases: SmallVec<[Base; 1]>,
     built: Vec<Vec<u8>>,
     learned: Vec<Learned>,
-    outputs: Vec<Output>,
+    outputs: SmallVec<[Output; 1]>,
     drop: Option<Drop>,
     guard: u128,
     lengths: (u32, u32),
     ttl_above: u8,
-    rests_on: Vec<Dependency>,
+    rests_on: SmallVec<[Dependency; 8]>,
     cacheable: bool,
     tables: u32,
-    work: Vec<Branch<'g>>,
+    work: SmallVec<[Branch<'g>; 1]>,
     surroundings: S,
     observer: &'o mut O,
 }
@@ -296,19 +298,30 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     }
 
     fn table(&mut self, branch: &mut Branch<'g>, pipeline: Pipeline, table: u8) -> Step {
-        branch.path += 1;
-        self.tables += 1;
-        if branch.path > MAX_PATH || self.tables > MAX_TABLES {
-            return Err(DropReason::TooManyHops);
-        }
-        let tables = match pipeline {
-            Pipeline::Ingress => &branch.datapath.ingress,
-            Pipeline::Egress => &branch.datapath.egress,
-        };
+        let (mut pipeline, mut table) = (pipeline, table);
         let datapath: &'g Datapath = branch.datapath;
-        let Some(found) = tables.get(usize::from(table)) else {
-            self.observer.table(datapath, pipeline, table, None, &branch.context);
-            return Err(DropReason::LogicalFlow);
+        let found = loop {
+            branch.path += 1;
+            self.tables += 1;
+            if branch.path > MAX_PATH || self.tables > MAX_TABLES {
+                return Err(DropReason::TooManyHops);
+            }
+            let tables = match pipeline {
+                Pipeline::Ingress => &datapath.ingress,
+                Pipeline::Egress => &datapath.egress,
+            };
+            let Some(found) = tables.get(usize::from(table)) else {
+                self.observer.table(datapath, pipeline, table, None, &branch.context);
+                return Err(DropReason::LogicalFlow);
+            };
+            let Some(pass) = found.pass() else { break found };
+            if O::SEES {
+                let rule = found.lookup(&branch.context);
+                self.observer.table(datapath, pipeline, table, rule, &branch.context);
+                self.observer.op(&Op::Next(pass.to.0, pass.to.1), &branch.context);
+            }
+            branch.flow = pass.flow;
+            (pipeline, table) = pass.to;
         };
         let rule: Option<&'g Rule> = found.lookup(&branch.context);
         self.observer.table(datapath, pipeline, table, rule, &branch.context);

@@ -8,9 +8,13 @@
 
 use crate::classify::Table;
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
-use rpds::HashTrieMapSync;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// A map that shares what it has in common with the one it was made from. Its hash is seeded by the
+/// process, as a tenant chooses some of the keys (neighbours, learned MAC addresses), but it is not
+/// cryptographic: a packet without a verdict looks up a dozen keys.
+pub type Map<K, V> = rpds::HashTrieMapSync<K, V, foldhash::quality::RandomState>;
 
 /// A MAC address as on the wire.
 pub type Mac = [u8; 6];
@@ -21,13 +25,13 @@ pub struct Generation {
     /// Counts up by one with each publication.
     pub number: u64,
     /// Attached workload interfaces and the logical ports behind them.
-    pub interfaces: HashTrieMapSync<InterfaceId, Arc<Interface>>,
+    pub interfaces: Map<InterfaceId, Arc<Interface>>,
     /// Logical switches and routers that concern this chassis.
-    pub datapaths: HashTrieMapSync<DatapathKey, Arc<Datapath>>,
+    pub datapaths: Map<DatapathKey, Arc<Datapath>>,
     /// Ways to other chassis.
-    pub tunnels: HashTrieMapSync<TunnelId, Arc<Tunnel>>,
+    pub tunnels: Map<TunnelId, Arc<Tunnel>>,
     /// Addresses from which tunnel packets are accepted (ENC-13).
-    pub peers: HashTrieMapSync<IpAddr, ()>,
+    pub peers: Map<IpAddr, ()>,
 }
 
 /// A workload interface: which logical ports its frames belong to (PHY-I1, PHY-I2).
@@ -84,13 +88,13 @@ pub struct Datapath {
     /// Egress tables by `table_id`.
     pub egress: Box<[Arc<Table>]>,
     /// Logical ports that can be output to.
-    pub ports: HashTrieMapSync<PortKey, Arc<Port>>,
+    pub ports: Map<PortKey, Arc<Port>>,
     /// Multicast groups.
-    pub groups: HashTrieMapSync<PortKey, Arc<Group>>,
+    pub groups: Map<PortKey, Arc<Group>>,
     /// MAC_Binding and Static_MAC_Binding, already merged by precedence (section 5.6).
-    pub neighbours: HashTrieMapSync<Neighbour, Mac>,
+    pub neighbours: Map<Neighbour, Mac>,
     /// FDB.
-    pub fdb: HashTrieMapSync<Mac, PortKey>,
+    pub fdb: Map<Mac, PortKey>,
 }
 
 /// Key of a neighbour: logical port and address; IPv4 in the low 32 bits.

@@ -260,7 +260,8 @@ impl Rewrite {
             let mut new = [0; 32];
             new[..16].copy_from_slice(&source.to_be_bytes());
             new[16..].copy_from_slice(&destination.to_be_bytes());
-            addresses.bytes(&header[8..40], &new);
+            let covered = if layers.routed { 16 } else { 32 };
+            addresses.bytes(&header[8..8 + covered], &new[..covered]);
             header[8..40].copy_from_slice(&new);
         }
         self.ttl(&mut header[7]);

@@ -35,37 +35,44 @@ pub fn may_send(port: &Port, context: &Context) -> bool {
 }
 
 /// Whether a packet to `port` passes `check_out_port_sec` (PSEC-5).
+///
+/// Broadcast and multicast frames fail like any other foreign destination: it is northd's flows
+/// (`eth.mcast`) that keep them away from this check. An entry with addresses allows what is neither
+/// IPv4 nor IPv6, and of these what it lists; several entries of one MAC address allow together.
 pub fn may_receive(port: &Port, context: &Context) -> bool {
-    if port.security.is_empty() || context.get(field::ETH_DST) >> 40 & 1 == 1 {
+    if port.security.is_empty() {
         return true;
     }
     let destination = context.get(field::ETH_DST) as u64;
-    let ethertype = context.get(field::ETH_TYPE) as u16;
-    port.security.iter().filter(|entry| mac(entry.mac) == destination).any(|entry| {
-        if entry.ipv4.is_empty() && entry.ipv6.is_empty() {
-            return true;
+    let own = || port.security.iter().filter(|entry| mac(entry.mac) == destination);
+    let limited = || own().any(|entry| !(entry.ipv4.is_empty() && entry.ipv6.is_empty()));
+    match context.get(field::ETH_TYPE) as u16 {
+        ethertype::IPV4 if limited() => {
+            let address = context.get(field::IP4_DST) as u32;
+            own().any(|entry| to_v4(entry, address))
         }
-        match ethertype {
-            ethertype::IPV4 => {
-                let address = context.get(field::IP4_DST) as u32;
-                !entry.ipv4.is_empty()
-                    && (v4(entry, address)
-                        || address == u32::MAX
-                        || address >> 28 == 0xe
-                        || entry.ipv4.iter().any(|&(own, length)| {
-                            let hosts = u32::MAX.checked_shr(length.into()).unwrap_or(0);
-                            length < 32
-                                && u32::from(own) & hosts != 0
-                                && address == u32::from(own) | hosts
-                        }))
-            }
-            ethertype::IPV6 => {
-                let address = context.get(field::IP6_DST);
+        ethertype::IPV6 if limited() => {
+            let address = context.get(field::IP6_DST);
+            own().any(|entry| {
                 !entry.ipv6.is_empty() && (v6(entry, address) || address >> 120 == 0xff)
-            }
-            _ => true,
+            })
         }
-    })
+        _ => own().next().is_some(),
+    }
+}
+
+/// Own addresses, their broadcast addresses, and those of everyone and of groups.
+fn to_v4(entry: &SecurityEntry, address: u32) -> bool {
+    let broadcast = |&(own, length): &(std::net::Ipv4Addr, u8)| {
+        let hosts = u32::MAX.checked_shr(length.into()).unwrap_or(0);
+        let own = u32::from(own);
+        own & hosts != 0 && address == own | hosts
+    };
+    !entry.ipv4.is_empty()
+        && (v4(entry, address)
+            || address == u32::MAX
+            || address >> 28 == 0xe
+            || entry.ipv4.iter().any(broadcast))
 }
 
 /// The link-local address that RFC 4291, appendix A, derives from a MAC address.
@@ -130,11 +137,16 @@ fn is_advertisement(context: &Context) -> bool {
         && context.get(field::IP_TTL) == 255
 }
 
+/// What an advertisement may offer: any target if an entry has no IPv6 addresses, the link-local
+/// address of an entry, or an address of the entry whose MAC address sends.
 fn advertisement(port: &Port, context: &Context) -> bool {
+    let source = context.get(field::ETH_SRC) as u64;
     let target = context.get(field::ND_TARGET);
     let link = context.get(field::ND_TLL) as u64;
     context.get(field::ICMP_CODE) == 0
-        && port.security.iter().any(|entry| {
-            (link == 0 || link == mac(entry.mac)) && (entry.ipv6.is_empty() || v6(entry, target))
+        && port.security.iter().filter(|entry| link == 0 || link == mac(entry.mac)).any(|entry| {
+            entry.ipv6.is_empty()
+                || target == link_local(entry.mac)
+                || mac(entry.mac) == source && v6(entry, target)
         })
 }

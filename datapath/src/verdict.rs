@@ -10,6 +10,7 @@ use crate::key::{DatapathKey, FlowId, InterfaceId, TunnelId};
 use crate::publish::{Generation, Tag};
 use crate::rewrite::Rewrite;
 use ovn_xdp_abi::drop::DropReason;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// The end of a walk.
@@ -58,13 +59,13 @@ impl std::ops::Deref for Outputs {
     }
 }
 
-impl From<Vec<Output>> for Outputs {
-    fn from(mut outputs: Vec<Output>) -> Self {
+impl From<SmallVec<[Output; 1]>> for Outputs {
+    fn from(mut outputs: SmallVec<[Output; 1]>) -> Self {
         match outputs.pop() {
             Some(output) if outputs.is_empty() => Self::One(output),
             last => {
                 outputs.extend(last);
-                Self::Many(outputs.into())
+                Self::Many(outputs.into_boxed_slice())
             }
         }
     }

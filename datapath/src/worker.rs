@@ -19,8 +19,8 @@ use crate::publish::Generation;
 use crate::publisher::Reader;
 use crate::verdict::Verdict;
 use crossbeam_channel::Sender;
+use hashbrown::HashMap;
 use ovn_xdp_abi::drop::DropReason;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 

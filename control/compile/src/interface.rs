@@ -2,8 +2,7 @@
 
 use hashbrown::HashMap;
 use ovn_xdp_datapath::key::{InterfaceId, VlanId};
-use ovn_xdp_datapath::publish::{Attachment, Children, Interface, Tag};
-use rpds::HashTrieMapSync;
+use ovn_xdp_datapath::publish::{Attachment, Children, Interface, Map, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -81,7 +80,7 @@ impl Interfaces {
     /// The interfaces that are not as published, each under a new epoch.
     pub(crate) fn refresh(
         &mut self,
-        published: &HashTrieMapSync<InterfaceId, Arc<Interface>>,
+        published: &Map<InterfaceId, Arc<Interface>>,
         attachment: impl Fn(&Arc<str>) -> Option<Attachment>,
         epoch: &mut u64,
     ) -> Vec<(InterfaceId, Arc<Interface>)> {

@@ -6,8 +6,7 @@ use hashbrown::HashMap;
 use ovn_xdp_datapath::classify::{Rule, Table};
 use ovn_xdp_datapath::key::{FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
-use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Neighbour, Port};
-use rpds::HashTrieMapSync;
+use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Map, Neighbour, Port};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -18,10 +17,10 @@ pub(crate) struct Local {
     pub(crate) binding: Arc<DatapathBinding>,
     ingress: Vec<Stage>,
     egress: Vec<Stage>,
-    pub(crate) ports: HashTrieMapSync<PortKey, Arc<Port>>,
-    pub(crate) groups: HashTrieMapSync<PortKey, Arc<Group>>,
-    pub(crate) neighbours: HashTrieMapSync<Neighbour, Mac>,
-    pub(crate) fdb: HashTrieMapSync<Mac, PortKey>,
+    pub(crate) ports: Map<PortKey, Arc<Port>>,
+    pub(crate) groups: Map<PortKey, Arc<Group>>,
+    pub(crate) neighbours: Map<Neighbour, Mac>,
+    pub(crate) fdb: Map<Mac, PortKey>,
     /// Flows that did not compile here.
     pub(crate) skipped: BTreeMap<Uuid, Problem>,
     /// Flows with actions that are not executed.
@@ -42,10 +41,10 @@ impl Local {
             binding,
             ingress: Vec::new(),
             egress: Vec::new(),
-            ports: HashTrieMapSync::new_sync(),
-            groups: HashTrieMapSync::new_sync(),
-            neighbours: HashTrieMapSync::new_sync(),
-            fdb: HashTrieMapSync::new_sync(),
+            ports: Map::default(),
+            groups: Map::default(),
+            neighbours: Map::default(),
+            fdb: Map::default(),
             skipped: BTreeMap::new(),
             inert: HashMap::new(),
         }

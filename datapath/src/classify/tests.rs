@@ -181,6 +181,30 @@ fn a_table_whose_best_rule_always_matches_holds_nothing_else() {
 }
 
 #[test]
+fn a_table_that_only_passes_on_says_so_and_no_other_does() {
+    let next = |table| Op::Next(Pipeline::Ingress, table);
+    let rules = |ops: Vec<Op>| {
+        let mut rule = plain(0, vec![], true);
+        rule.program = Arc::new(Program(ops.into()));
+        vec![rule]
+    };
+    let flow = plain(0, vec![], true).flow;
+    let pass = Pass { to: (Pipeline::Ingress, 7), flow };
+    assert_eq!(Table::new(rules(vec![next(7)])).pass(), Some(pass));
+    assert_eq!(Table::new(rules(vec![Op::CtClear, next(7)])).pass(), None);
+    assert_eq!(Table::new(rules(vec![])).pass(), None);
+    let literal = Literal {
+        field: field::INPORT,
+        values: Values::One(Masked { value: 1, mask: u32::MAX.into() }),
+        negated: false,
+    };
+    let mut choosing = rules(vec![next(7)]);
+    choosing.push(plain(1, vec![literal], false));
+    assert_eq!(Table::new(choosing).pass(), None);
+    assert_eq!(Table::default().pass(), None);
+}
+
+#[test]
 fn of_two_rules_with_the_same_match_the_one_that_allows_wins() {
     // EX-S9.
     for order in [[true, false], [false, true]] {

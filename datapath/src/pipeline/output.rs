@@ -40,9 +40,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
     }
 
-    /// OUT-6: one branch for each local member, one copy for each chassis.
+    /// OUT-6: one branch for each local member, one copy for each chassis. Patch ports and localports
+    /// hang on the tables that lead to tunnels: what must not leave this chassis, and what came from
+    /// another, is not for them either. Each member gets the packet as it was; upstream, what one
+    /// member's egress pipeline changes is seen by the next.
     fn replicate(&mut self, branch: &Branch<'g>, key: PortKey, group: &'g crate::publish::Group) {
-        let ours: &[PortKey] = if branch.from_tunnel { &[] } else { &group.ingress_only };
+        let leaves = !branch.from_tunnel && self.may_leave(branch);
+        let ours: &[PortKey] = if leaves { &group.ingress_only } else { &[] };
         // The list of work is a stack: the last member is pushed first.
         for member in group.local.iter().chain(ours).rev() {
             let mut copy = branch.clone();
@@ -50,7 +54,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             copy.at = At::Local(*member);
             self.work.push(copy);
         }
-        if !branch.from_tunnel && !group.remote.is_empty() && self.may_leave(branch) {
+        if leaves {
             for tunnel in &group.remote {
                 if let Err(reason) = self.tunnel(branch, key, *tunnel) {
                     self.dropped(reason, branch.flow);
@@ -72,9 +76,10 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             return Err(DropReason::Loopback);
         }
         self.observer.output(branch.datapath, key.get(), Decision::Local);
-        for n in 0..=9 {
-            branch.context.set(field::reg(n), 0);
-        }
+        // reg0 to reg9.
+        branch.context.set(field::XXREG0, 0);
+        branch.context.set(field::XXREG1, 0);
+        branch.context.set(field::XREG4, 0);
         branch.at = At::Table(Pipeline::Egress, 0);
         Ok(true)
     }
@@ -128,9 +133,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         Ok(true)
     }
 
-    fn may_leave(&mut self, branch: &Branch<'g>) -> bool {
+    /// OUT-4: by the flag, and by the ingress port, not by the flag for localports: that one is about
+    /// provider networks.
+    fn may_leave(&self, branch: &Branch<'g>) -> bool {
         let flags = branch.context.get(field::FLAGS) as u32;
-        flags & (flag::LOCAL_ONLY | flag::LOCALPORT) == 0
+        let inport = u16::try_from(branch.context.get(field::INPORT)).ok().and_then(PortKey::new);
+        let inport = inport.and_then(|key| branch.datapath.ports.get(&key));
+        flags & flag::LOCAL_ONLY == 0 && !inport.is_some_and(|port| port.localport)
     }
 
     /// To one chassis, or to all that hold a port during a live migration (OUT-2, OUT-8).
@@ -178,9 +187,14 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         Ok(())
     }
 
-    /// Section 5.11: the sender is told, as if by the destination (PHY-03). The error leaves by the
-    /// port that the packet came in on; upstream has the ingress pipeline find that port again, but
-    /// there port security would take the error for a forgery.
+    /// Section 5.11: the sender is told, as if by the destination (PHY-03).
+    ///
+    /// The frame is what `reply_imcp_error_if_pkt_too_big` makes: addresses and ports exchanged, TTL
+    /// 255, the loopback flag. Upstream sends it through the ingress pipeline, which finds the
+    /// sender's port again, as the destination's port would have; here it goes to that port at once,
+    /// so that no ACL about the destination takes path MTU discovery from the sender. Upstream does
+    /// this for ports on several chassis only and leaves the rest to the kernel's tunnels, whose
+    /// errors tenants see from the same address.
     fn too_big(&mut self, branch: &Branch<'g>, max_frame: usize) -> Result<(), DropReason> {
         self.cacheable = false;
         let rewrite = self.rewrite(branch);
@@ -200,6 +214,8 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         let inport = u16::try_from(inport).ok().and_then(PortKey::new).ok_or(DropReason::TooBig)?;
         let flags = error.context.get(field::FLAGS) | u128::from(flag::LOOPBACK);
         error.context.set(field::FLAGS, flags);
+        let outport = error.context.get(field::OUTPORT);
+        error.context.set(field::INPORT, outport);
         error.context.set(field::OUTPORT, u128::from(inport.get()));
         error.path += 1;
         if error.path > MAX_PATH {

@@ -2,8 +2,12 @@
 
 use crate::kit::*;
 use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_datapath::field::{self, flag};
 use ovn_xdp_datapath::frame::VlanHeader;
 use ovn_xdp_datapath::memory::{MemoryFrame, Sent};
+use ovn_xdp_datapath::program::Op;
+use ovn_xdp_datapath::publish::Datapath;
+use std::sync::Arc;
 
 #[test]
 fn a_tag_beside_the_frame_means_what_a_tag_in_it_means() {
@@ -100,4 +104,42 @@ fn a_broadcast_reaches_each_member_once_with_its_own_tag_and_never_its_sender() 
     };
     let sent = hv2.receive(wire);
     assert_eq!(to_workload(&sent).0, None, "vm2 is the only member there");
+}
+
+/// Hypervisor 1, where vm1's frames go to the whole of switch A, with these flags.
+fn flooding(flags: u32, change: impl FnOnce(&mut Datapath)) -> Host {
+    let mut generation = hypervisor(1);
+    let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
+    let ops = vec![
+        Op::Load(field::FLAGS, flags.into()),
+        Op::Load(field::OUTPORT, FLOOD.into()),
+        Op::Output,
+    ];
+    a.ingress = tables(vec![vec![rule(1, vec![], ops)]]);
+    change(&mut a);
+    generation.datapaths.insert_mut(a.key, Arc::new(a));
+    Host::new(generation)
+}
+
+#[test]
+fn what_must_not_leave_the_chassis_reaches_neither_tunnels_nor_patch_ports_of_a_group() {
+    // Routed, vm1's frame for switch B comes back to blue, a container of the same VM.
+    let frame = udp(None, (VM1, 1, 1), (ROUTER_A, 2, 3), b"all");
+    let tags = |sent: &[Sent]| -> Vec<Option<u16>> {
+        let tag = |sent: &Sent| match sent {
+            Sent::Interface(_, vlan, _) => vlan.map(|vlan| vlan.tci),
+            Sent::Nic(..) => None,
+        };
+        sent.iter().map(tag).collect()
+    };
+    let mut tagged = tags(&flooding(0, |_| {}).send(1, &frame));
+    tagged.sort();
+    assert_eq!(tagged, [None, Some(RED_TAG), Some(BLUE_TAG)]);
+    assert_eq!(tags(&flooding(flag::LOCAL_ONLY, |_| {}).send(1, &frame)), [Some(RED_TAG)]);
+    let localport = |a: &mut ovn_xdp_datapath::publish::Datapath| {
+        let mut sender = (**a.ports.get(&port_key(1)).unwrap()).clone();
+        sender.localport = true;
+        a.ports.insert_mut(port_key(1), Arc::new(sender));
+    };
+    assert_eq!(tags(&flooding(0, localport).send(1, &frame)), [Some(RED_TAG)]);
 }

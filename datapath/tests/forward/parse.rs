@@ -180,6 +180,55 @@ fn a_packet_cut_short_is_zero_from_the_header_that_is_not_whole() {
     assert_eq!(fields(&padded), fields(&bytes));
 }
 
+#[test]
+fn an_ip_packet_with_more_than_255_bytes_behind_it_is_not_believed() {
+    let v4 = udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+    let v6 = tcp6(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+    for bytes in [v4, v6] {
+        let padded = |padding: usize| fields(&[&bytes[..], &vec![0; padding]].concat());
+        assert_eq!(padded(255), fields(&bytes));
+        reads(&padded(256), &[(field::IP6_SRC, 0), (field::IP_PROTO, 0), (field::IP_TTL, 0)]);
+    }
+}
+
+#[test]
+fn an_ipv4_header_longer_than_its_packet_is_not_read_and_its_version_is_not_looked_at() {
+    let mut bytes = udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+    bytes[14] = 0x65;
+    reads(&fields(&bytes), &[(field::IP4_SRC, v4(1, 1)), (field::TP_DST, 2000)]);
+    bytes[14] = 0x45;
+    bytes[16..18].copy_from_slice(&[0, 19]);
+    reads(&fields(&bytes), &[(field::IP4_SRC, 0), (field::IP_PROTO, 0), (field::IP_TTL, 0)]);
+}
+
+#[test]
+fn a_tcp_header_cut_short_has_no_ports_and_no_flags() {
+    let mut bytes = tcp6(None, (VM1, 1, 1), (VM2, 1, 4), b"");
+    bytes.pop();
+    bytes[19] -= 1;
+    let expected = [(field::IP_PROTO, 6), (field::TP_SRC, 0), (field::TCP_FLAGS, 0)];
+    reads(&fields(&bytes), &expected);
+}
+
+#[test]
+fn icmpv6_needs_its_eight_bytes() {
+    let mut bytes = solicitation(VM1, v6(1, 1), v6(1, 4));
+    bytes.truncate(54 + 7);
+    bytes[19] = 7;
+    reads(&fields(&bytes), &[(field::IP_PROTO, 58), (field::ICMP_TYPE, 0)]);
+    bytes.push(0);
+    bytes[19] = 8;
+    reads(&fields(&bytes), &[(field::ICMP_TYPE, 135), (field::ND_TARGET, 0)]);
+}
+
+#[test]
+fn neighbour_discovery_with_a_code_has_no_target_and_no_addresses() {
+    let mut bytes = solicitation(VM1, v6(1, 1), v6(1, 4));
+    bytes[55] = 1;
+    let expected = [(field::ICMP_CODE, 1), (field::ND_TARGET, 0), (field::ND_SLL, 0)];
+    reads(&fields(&bytes), &expected);
+}
+
 /// Frames with headers that begin right, so that deep code is reached.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let starts: Vec<Vec<u8>> = vec![

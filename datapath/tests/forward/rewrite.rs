@@ -206,3 +206,25 @@ fn a_wrong_checksum_stays_wrong() {
     let right = std::panic::catch_unwind(|| checksums_hold(&frame.bytes()));
     assert!(right.is_err());
 }
+
+#[test]
+fn behind_a_routing_header_the_next_stop_is_not_part_of_the_checksum() {
+    // RFC 8200, 8.1: the pseudo header has the last stop, which is in the routing header.
+    for (left, covered) in [(0, true), (1, false)] {
+        let mut bytes = packet(Kind::Udp6, b"payload");
+        bytes[20] = 43;
+        bytes[19] += 8;
+        bytes.splice(54..54, [17, 0, 0, left, 0, 0, 0, 0]);
+        let sum = bytes[68..70].to_vec();
+        let parsed = parse(&bytes, bytes.len(), None).unwrap();
+        let before = parsed.context(&bytes);
+        let mut after = before.clone();
+        after.set(field::IP6_DST, v6(9, 9));
+        let rewrite = Rewrite::between(&before, &after, &parsed.layers, 0, TtlChange::Keep, 0);
+        let mut frame = MemoryFrame::new(&bytes);
+        rewrite.apply(&mut frame, &parsed.layers, &mut None).unwrap();
+        let bytes = frame.bytes();
+        assert_eq!(bytes[38..54], v6(9, 9).to_be_bytes());
+        assert_eq!(bytes[68..70] != sum[..], covered, "{left} stops left");
+    }
+}

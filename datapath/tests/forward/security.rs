@@ -140,12 +140,47 @@ fn an_advertisement_may_only_offer_its_own_addresses() {
 }
 
 #[test]
-fn multicast_and_broadcast_reach_every_port() {
-    let port = secured(&[(VM1, &[("10.0.1.1", 32)], &[])]);
-    assert!(may_receive(&port, &to_v4([255; 6], 1, 255)));
+fn an_advertisement_from_another_mac_of_the_port_may_not_offer_the_addresses_of_the_first() {
+    let port = secured(&[(VM1, &[], &[("fd01::1", 128)]), (RED, &[], &[("fd01::2", 128)])]);
+    let mut packet = fields(&solicitation(RED, v6(1, 2), v6(1, 1)));
+    packet.set(field::ICMP_TYPE, 136);
+    packet.set(field::ND_TLL, mac(VM1));
+    assert!(!may_send(&port, &packet));
+    packet.set(field::ND_TARGET, link_local(VM1));
+    assert!(may_send(&port, &packet), "upstream's rule for link-local targets names no source");
+    packet.set(field::ND_TLL, mac(RED));
+    packet.set(field::ND_TARGET, v6(1, 2));
+    assert!(may_send(&port, &packet));
+}
+
+#[test]
+fn multicast_addresses_reach_a_secured_port_only_by_its_own_mac() {
+    let port = secured(&[(VM1, &[("10.0.1.1", 32)], &[("fd01::1", 128)])]);
     let mut group = to_v4(VM1, 1, 1);
     group.set(field::IP4_DST, 0xe000_0001);
     assert!(may_receive(&port, &group), "unicast MAC, multicast address");
+    group.set(field::ETH_DST, 0x0100_5e00_0001);
+    assert!(!may_receive(&port, &group), "northd's flows pass these by the check");
+    assert!(!may_receive(&port, &to_v4([255; 6], 1, 255)));
+    let mut group = fields(&tcp6(None, (VM2, 1, 4), (VM1, 1, 1), b"x"));
+    group.set(field::IP6_DST, 0xff02 << 112 | 1);
+    assert!(may_receive(&port, &group));
+}
+
+#[test]
+fn frames_that_are_not_ip_reach_a_port_with_addresses_by_its_mac() {
+    let port = secured(&[(VM1, &[("10.0.1.1", 32)], &[])]);
+    let mut reply = fields(&arp_request(VM2, [10, 0, 1, 4], [10, 0, 9, 9]));
+    reply.set(field::ETH_DST, mac(VM1));
+    assert!(may_receive(&port, &reply));
+    reply.set(field::ETH_DST, mac(BLUE));
+    assert!(!may_receive(&port, &reply));
+}
+
+#[test]
+fn an_entry_without_addresses_does_not_open_what_another_of_its_mac_limits() {
+    let port = secured(&[(VM1, &[], &[]), (VM1, &[("10.0.1.1", 32)], &[])]);
+    assert!(may_receive(&port, &to_v4(VM1, 1, 1)) && !may_receive(&port, &to_v4(VM1, 1, 2)));
 }
 
 #[test]

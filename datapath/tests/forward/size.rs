@@ -81,6 +81,17 @@ fn port_security_does_not_take_the_answer_for_a_forgery() {
 }
 
 #[test]
+fn egress_rules_see_the_answer_come_from_the_destinations_port() {
+    let mut generation = hypervisor(1);
+    let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
+    let from_vm2 = vec![is(field::INPORT, 3), is(field::OUTPORT, 2)];
+    a.egress = tables(vec![vec![rule(1, from_vm2, vec![Op::Output])]]);
+    generation.datapaths.insert_mut(a.key, Arc::new(a));
+    let mut host = Host::new(generation);
+    assert_eq!(to_workload(&host.send(1, &v4_frame(1600))).0, Some(RED_TAG));
+}
+
+#[test]
 fn errors_are_limited_and_what_is_not_answered_is_counted() {
     let config = WorkerConfig { errors_per_second: 3, cache_capacity: 8, hash_seed: 1 };
     let mut host = Host::with(hypervisor(1), config);
