@@ -57,7 +57,7 @@ fn a_chassis_joins_by_unix_tcp_and_tls() {
             ["geneve", "192.0.2.1", "csum=true"]
         );
         central.nbctl(&["--wait=hv", "sync"]).unwrap();
-        chassis.terminate().unwrap();
+        chassis.leave().unwrap();
         assert_eq!(central.sb("--bare --columns=name list Chassis").unwrap().trim(), "");
         assert_eq!(central.sb("--bare --columns=name list Chassis_Private").unwrap().trim(), "");
     }

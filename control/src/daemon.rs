@@ -253,18 +253,27 @@ impl Daemon {
         if self.engine.attach_due(now) {
             self.engine.links(&self.host.links, now);
         }
-        self.engine.workers_at(self.publisher.seen_by_all());
-        let turn = self.engine.turn(self.clock());
-        self.carry_out(turn);
+        self.turn_engine();
         self.paths.want(&self.engine.tunnels.pairs());
         if self.paths.pending() {
             for (pair, hop) in self.paths.resolve(&self.host).await {
                 self.engine.hop(pair, hop, &self.host.links);
             }
-            let turn = self.engine.turn(self.clock());
-            self.carry_out(turn);
+            self.turn_engine();
         }
         Ok(())
+    }
+
+    fn turn_engine(&mut self) {
+        loop {
+            self.engine.workers_at(self.publisher.seen_by_all());
+            let turn = self.engine.turn(self.clock());
+            let again = turn.again;
+            self.carry_out(turn);
+            if !again {
+                return;
+            }
+        }
     }
 
     fn carry_out(&mut self, turn: Turn) {

@@ -50,6 +50,9 @@ pub struct Turn {
     pub conditions: Option<TableConditions>,
     /// Transactions; [`Engine::written`] must tell how each went.
     pub transactions: Vec<(Concern, Vec<Value>)>,
+    /// Nothing changed for the workers, so no progress of theirs will call for the next turn: it
+    /// is due now.
+    pub again: bool,
 }
 
 /// Time of two clocks.
@@ -399,6 +402,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             if settled && self.barrier.seen != self.barrier.reached {
                 self.barrier.published = Some((self.barrier.seen, generation));
             }
+            turn.again = generation <= self.generation.1;
         }
         if !writes.is_empty()
             && let Some(me) = self.registration.ours()

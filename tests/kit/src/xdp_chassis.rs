@@ -118,7 +118,21 @@ impl XdpChassis {
         self.daemon = None;
     }
 
-    /// Asks the daemon to end (SIGTERM), and waits until it has.
+    /// Tells the daemon to leave the cluster for good (unixctl `exit`), and waits until it has ended.
+    /// Needs `ovs-appctl`.
+    pub fn leave(&mut self) -> Result<()> {
+        let mut command = Command::new("ovs-appctl");
+        process::run(command.arg("--timeout=10").arg("-t").arg(self.socket()).arg("exit"))?;
+        let Some(mut daemon) = self.daemon.take() else {
+            bail!("ovn-xdp on {} does not run", self.name);
+        };
+        wait::until(&format!("ovn-xdp on {} to end", self.name), PATIENCE, || {
+            daemon.ended().ok_or_else(|| daemon.last_words(5))
+        })?;
+        Ok(())
+    }
+
+    /// Asks the daemon to end (SIGTERM), and waits until it has; its rows stay.
     pub fn terminate(&mut self) -> Result<()> {
         match self.daemon.take() {
             Some(daemon) => daemon.terminate(PATIENCE).map(drop),

@@ -33,6 +33,8 @@ struct FakeCompiler {
     peers: BTreeSet<IpAddr>,
     local: Vec<(Uuid, DatapathKey)>,
     generation: u64,
+    /// Publishing finds nothing new for the workers.
+    unchanged: bool,
 }
 
 impl Compiler for FakeCompiler {
@@ -63,7 +65,7 @@ impl Compiler for FakeCompiler {
         self.local.clone()
     }
     fn publish(&mut self) -> u64 {
-        self.generation += 1;
+        self.generation += u64::from(!self.unchanged);
         self.generation
     }
     fn names(&self) -> NoNames {
@@ -246,6 +248,23 @@ fn the_barrier_waits_for_the_workers() {
     let operations = of(&turn, &Concern::Barrier).unwrap();
     assert_eq!(operations[0]["row"]["nb_cfg"], 7);
     assert!(of(&world.turn(), &Concern::Barrier).is_none(), "one is under way");
+}
+
+#[test]
+fn the_barrier_does_not_wait_for_workers_that_have_nothing_to_take_up() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let turn = world.turn();
+    world.settle(&turn);
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    world.engine.compiler.unchanged = true;
+    world.nb_cfg(7);
+    assert!(world.turn().again);
+    world.engine.workers_at(world.engine.generation.0);
+    let turn = world.turn();
+    assert_eq!(of(&turn, &Concern::Barrier).unwrap()[0]["row"]["nb_cfg"], 7);
+    assert!(!turn.again);
 }
 
 #[test]
