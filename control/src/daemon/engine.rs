@@ -2,7 +2,8 @@
 //!
 //! It joins the parts of [`crate::southbound`], the tunnels, the compiler and the ports, and does
 //! no input or output but through the two traits that it is generic over. [`Engine::turn`] is
-//! called once for every batch of events and hands out at most one transaction per concern.
+//! called once for every batch of events and hands out one transaction per concern, or several of
+//! claims after one was refused.
 
 use super::parts::{Compiler, Ports};
 use crate::config::Config;
@@ -10,7 +11,7 @@ use crate::host::hop::{NextHop, Unresolved};
 use crate::host::link::Links;
 use crate::southbound::binding::PortRow;
 use crate::southbound::chassis::{ChassisRow, Conflict, EncapRow, PrivateRow, Registration};
-use crate::southbound::claim::{Action, Claims, State, Vif};
+use crate::southbound::claim::{Action, Claims, State, Vif, Write};
 use crate::southbound::column;
 use crate::southbound::learn::Learning;
 use crate::southbound::monitor::{self, Facts};
@@ -404,15 +405,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
             turn.again = generation <= self.generation.1;
         }
-        if !writes.is_empty()
-            && let Some(me) = self.registration.ours()
-        {
-            let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
-            let rows = writes.iter().map(|write| write.row()).collect();
-            let operations =
-                writes.iter().flat_map(|write| write.operations(me, &encaps)).collect();
-            turn.transactions.push((Concern::Claims(rows), operations));
-        }
+        self.claim(writes, &mut turn);
         self.report(clock, &mut turn);
         let due = self.learning.deadline().is_some_and(|due| due <= clock.now);
         if due && self.initial && !self.offline {
@@ -445,7 +438,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         }
     }
 
-    fn bind(&mut self, now: Duration) -> Vec<crate::southbound::claim::Write> {
+    fn bind(&mut self, now: Duration) -> Vec<Write> {
         let mut writes = Vec::new();
         for action in self.claims.run(now) {
             match action {
@@ -463,6 +456,20 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
         }
         writes
+    }
+
+    fn claim(&self, writes: Vec<Write>, turn: &mut Turn) {
+        let Some(me) = self.registration.ours() else { return };
+        let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
+        let mut batches: BTreeMap<Option<u64>, (Vec<Uuid>, Vec<Value>)> = BTreeMap::new();
+        for write in writes {
+            let (rows, operations) = batches.entry(self.claims.batch(write.row())).or_default();
+            rows.push(write.row());
+            operations.extend(write.operations(me, &encaps));
+        }
+        let batches = batches.into_values();
+        turn.transactions
+            .extend(batches.map(|(rows, operations)| (Concern::Claims(rows), operations)));
     }
 
     fn condition(&mut self, turn: &mut Turn) {

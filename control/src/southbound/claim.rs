@@ -25,8 +25,13 @@ use uuid::Uuid;
 /// Time since the daemon started, handed in.
 pub type Now = Duration;
 
-/// How long a chassis that lost a port to another one leaves it alone.
-pub const POSTPONE: Duration = Duration::from_secs(2);
+/// How soon after a claim a chassis may take the same port back from another one (section 3.2):
+/// two chassis that both have the interface hand it to and fro at this pace, and not faster.
+///
+/// ovn-controller's own threshold is 500 ms between claims of one port (`controller/binding.c`), so
+/// a port that was claimed longer ago than that is taken back at once. Ours is the same: with a
+/// longer one we would lose every such contest against a stock chassis.
+pub const POSTPONE: Duration = Duration::from_millis(500);
 
 /// How long a refused write waits before it is tried again.
 pub const RETRY: Duration = Duration::from_secs(1);
@@ -133,8 +138,11 @@ pub struct Claims {
     local: BTreeMap<Uuid, Local>,
     unfinished: BTreeSet<Uuid>,
     postponed: HashMap<Arc<str>, Now>,
+    claimed: HashMap<Arc<str>, Now>,
     held: HashMap<Uuid, Now>,
     pending: HashSet<Uuid>,
+    suspects: HashMap<Uuid, u64>,
+    next_batch: u64,
     dirty: BTreeSet<Uuid>,
 }
 
@@ -151,6 +159,7 @@ impl Claims {
             None => {
                 self.pending.remove(&uuid);
                 self.held.remove(&uuid);
+                self.suspects.remove(&uuid);
                 self.rows.remove(&uuid)
             }
         };
@@ -160,6 +169,7 @@ impl Claims {
                 && self.by_name.get(&old.name) == Some(&uuid)
             {
                 self.by_name.remove(&old.name);
+                self.claimed.remove(&old.name);
             }
             if new.is_none_or(|new| new.parent != old.parent)
                 && let Some(parent) = &old.parent
@@ -188,7 +198,10 @@ impl Claims {
             && row.chassis != self.chassis
             && self.rows.get(&uuid).is_some_and(|old| old.chassis == self.chassis);
         if lost && self.local.get(&uuid).is_some_and(|local| local.role == Role::Main) {
-            self.postponed.insert(row.name.clone(), now + POSTPONE);
+            let until = self.claimed.get(&row.name).map_or(now, |claimed| *claimed + POSTPONE);
+            if until > now {
+                self.postponed.insert(row.name.clone(), until);
+            }
         }
         self.touch_children(&row.name);
         self.rows.insert(uuid, row)
@@ -237,6 +250,7 @@ impl Claims {
             self.writable = writable;
             self.pending.clear();
             self.held.clear();
+            self.suspects.clear();
             self.touch_ours();
         }
     }
@@ -248,13 +262,29 @@ impl Claims {
     }
 
     /// How the writes of these rows went. The rows themselves arrive by [`Claims::row`].
+    ///
+    /// The server takes all writes of a transaction or none. A refused one is tried again in two
+    /// halves, so that a row that it will not have ends up alone, and holds up no other.
     pub fn written(&mut self, rows: &[Uuid], committed: bool, now: Now) {
-        for row in rows {
-            if self.pending.remove(row) && !committed {
-                self.held.insert(*row, now + RETRY);
+        let halves = [self.next_batch, self.next_batch + 1];
+        self.next_batch += 2;
+        for (number, row) in rows.iter().enumerate() {
+            let pending = self.pending.remove(row);
+            if committed {
+                self.suspects.remove(row);
+            } else if pending {
+                self.suspects.insert(*row, halves[usize::from(2 * number >= rows.len())]);
+                if rows.len() == 1 {
+                    self.held.insert(*row, now + RETRY);
+                }
             }
             self.dirty.insert(*row);
         }
+    }
+
+    /// Which transaction a row's write belongs into: writes of one batch go out together.
+    pub fn batch(&self, row: Uuid) -> Option<u64> {
+        self.suspects.get(&row).copied()
     }
 
     /// A generation was published that holds all bindings handed out so far. `settled` says whether
@@ -311,12 +341,12 @@ impl Claims {
         let (children, parents): (Vec<Uuid>, Vec<Uuid>) =
             std::mem::take(&mut self.dirty).into_iter().partition(|row| self.is_child(*row));
         for row in parents {
-            self.settle(row, &mut actions);
+            self.settle(row, now, &mut actions);
         }
         let mut later = std::mem::take(&mut self.dirty);
         later.extend(children);
         for row in later {
-            self.settle(row, &mut actions);
+            self.settle(row, now, &mut actions);
         }
         actions
     }
@@ -362,7 +392,7 @@ impl Claims {
     }
 
     /// Brings one row's binding and its columns to what they should be.
-    fn settle(&mut self, uuid: Uuid, actions: &mut Vec<Action>) {
+    fn settle(&mut self, uuid: Uuid, now: Now, actions: &mut Vec<Action>) {
         let wanted = self.wanted(uuid);
         let before = self.local.get(&uuid).cloned();
         let same = match (&before, &wanted) {
@@ -398,6 +428,11 @@ impl Claims {
         }
         if let Some(write) = self.write(uuid) {
             self.pending.insert(uuid);
+            if let Write::Claim { .. } = write
+                && let Some(row) = self.rows.get(&uuid).filter(|row| row.chassis != self.chassis)
+            {
+                self.claimed.insert(row.name.clone(), now);
+            }
             actions.push(Action::Write(write));
         }
     }
