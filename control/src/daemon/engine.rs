@@ -5,7 +5,9 @@
 //! called once for every batch of events and hands out one transaction per concern, or several of
 //! claims after one was refused.
 
+use super::barrier::Barrier;
 use super::parts::{Compiler, Ports};
+use super::quiet::Quiet;
 use crate::config::Config;
 use crate::host::hop::{NextHop, Unresolved};
 use crate::host::link::Links;
@@ -15,6 +17,7 @@ use crate::southbound::claim::{Action, Claims, State, Vif, Write};
 use crate::southbound::column;
 use crate::southbound::learn::Learning;
 use crate::southbound::monitor::{self, Facts};
+use crate::southbound::northd::{Frozen, Northd};
 use crate::tunnels::{self, Ourselves, Tunnels};
 use ovn_xdp_datapath::key::InterfaceId;
 use ovn_xdp_datapath::learn::Learned;
@@ -42,6 +45,18 @@ pub enum Concern {
     Barrier,
     /// MAC_Binding and FDB.
     Learning,
+}
+
+impl Concern {
+    /// For people.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Claims(_) => "claims",
+            Self::Barrier => "barrier",
+            Self::Learning => "learning",
+        }
+    }
 }
 
 /// What a turn asks for.
@@ -76,20 +91,6 @@ pub struct Attached {
     pub id: InterfaceId,
 }
 
-/// The barrier (CH-5).
-#[derive(Debug, Default)]
-struct Barrier {
-    /// `SB_Global.nb_cfg`.
-    seen: i64,
-    /// `options:enable_chassis_nb_cfg_update`.
-    enabled: bool,
-    /// Published in this generation.
-    published: Option<(i64, u64)>,
-    /// All workers forward by what came with it.
-    reached: i64,
-    pending: bool,
-}
-
 /// A chassis.
 pub struct Engine<C, P> {
     /// What the file says.
@@ -116,6 +117,11 @@ pub struct Engine<C, P> {
     pub conflict: Option<Conflict>,
     /// The newest generation, and the one that all workers run.
     pub generation: (u64, u64),
+    /// What was logged lately.
+    pub quiet: Quiet,
+    /// Why everything stands still.
+    pub frozen: Option<Frozen>,
+    northd: Northd,
     nics: BTreeMap<u32, u16>,
     barrier: Barrier,
     facts: Option<(Facts, BTreeSet<i64>)>,
@@ -146,8 +152,11 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             unresolved: BTreeMap::new(),
             conflict: None,
             generation: (0, 0),
+            quiet: Quiet::default(),
+            frozen: None,
+            northd: Northd::default(),
             nics: BTreeMap::new(),
-            barrier: Barrier { enabled: true, ..Barrier::default() },
+            barrier: Barrier::default(),
             facts: None,
             conditions: None,
             initial: false,
@@ -186,9 +195,12 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
                 "Chassis_Private" => self.registration.private_row(uuid, new.map(PrivateRow::read)),
                 "SB_Global" => {
                     if let Some(row) = new {
-                        self.barrier.seen = column::integer(row, "nb_cfg").unwrap_or(0);
-                        let update = column::option(row, "options", "enable_chassis_nb_cfg_update");
-                        self.barrier.enabled = update.as_deref() != Some("false");
+                        let nb_cfg = column::integer(row, "nb_cfg").unwrap_or(0);
+                        let option = |key| column::option(row, "options", key);
+                        let update = option("enable_chassis_nb_cfg_update");
+                        self.barrier.global(nb_cfg, update.as_deref() != Some("false"));
+                        let version = option("northd_internal_version");
+                        self.northd.version(version.as_deref().unwrap_or_default());
                     }
                 }
                 "MAC_Binding" => self.learning.binding_row(uuid, new),
@@ -249,12 +261,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     pub fn workers_at(&mut self, generation: u64) {
         self.generation.1 = self.generation.1.max(generation);
         self.claims.workers_at(generation);
-        if let Some((nb_cfg, published)) = self.barrier.published
-            && published <= generation
-        {
-            self.barrier.reached = nb_cfg;
-            self.barrier.published = None;
-        }
+        self.barrier.workers_at(generation);
     }
 
     /// The links of the host changed: interfaces of the configuration are attached and detached.
@@ -298,7 +305,10 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
                         id
                     }
                     Err(error) => {
-                        tracing::warn!(%port, interface = %interface.name, %error, "cannot attach");
+                        let name = &interface.name;
+                        if let Some(withheld) = self.quiet.say("attach", name, now) {
+                            tracing::warn!(%port, interface = %name, %error, withheld, "cannot attach");
+                        }
                         self.missing.insert(port.clone(), error);
                         self.attach_again = Some(now + ATTACH_AGAIN);
                         continue;
@@ -324,15 +334,19 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         (local, remote): (IpAddr, IpAddr),
         hop: Result<NextHop, Unresolved>,
         links: &Links,
+        now: Duration,
     ) {
-        let link = hop.map(|hop| self.open(hop, links));
-        let link = match link {
+        let link = match hop.and_then(|hop| self.open(hop, links)) {
             Ok(link) => {
                 self.unresolved.remove(&(local, remote));
-                link
+                Some(link)
             }
             Err(reason) => {
-                tracing::info!(%remote, %reason, "tunnel without a next hop");
+                let known = self.unresolved.get(&(local, remote)) == Some(&reason);
+                if !known && let Some(withheld) = self.quiet.say("tunnel", &remote.to_string(), now)
+                {
+                    tracing::info!(%remote, %reason, withheld, "tunnel without a next hop");
+                }
                 self.unresolved.insert((local, remote), reason);
                 None
             }
@@ -341,25 +355,21 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         self.tell(changes);
     }
 
-    fn open(&mut self, hop: NextHop, links: &Links) -> Option<Link> {
+    fn open(&mut self, hop: NextHop, links: &Links) -> Result<Link, Unresolved> {
         let nic = match self.nics.get(&hop.link) {
             Some(nic) => *nic,
             None => {
-                let link = links.get(hop.link)?;
-                match self.ports.open_nic(&link.name) {
-                    Ok(nic) => {
-                        tracing::info!(nic = %link.name, "NIC opened");
-                        self.nics.insert(hop.link, nic);
-                        nic
-                    }
-                    Err(error) => {
-                        tracing::error!(nic = %link.name, %error, "cannot open the NIC");
-                        return None;
-                    }
-                }
+                let name = links.get(hop.link).map_or("", |link| &link.name);
+                let nic = self.ports.open_nic(name).map_err(|reason| {
+                    let nic = name.to_owned();
+                    Unresolved::NoNic { nic, reason }
+                })?;
+                tracing::info!(nic = %name, "NIC opened");
+                self.nics.insert(hop.link, nic);
+                nic
             }
         };
-        Some(Link { nic, source: hop.source, destination: hop.destination, mtu: hop.mtu })
+        Ok(Link { nic, source: hop.source, destination: hop.destination, mtu: hop.mtu })
     }
 
     fn tell(&mut self, changes: Vec<tunnels::Change>) {
@@ -391,6 +401,10 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     /// What follows from everything since the last turn.
     pub fn turn(&mut self, clock: Clock) -> Turn {
         let mut turn = Turn::default();
+        if self.stands_still() {
+            return turn;
+        }
+        self.remember(clock.now);
         self.update_tunnels();
         self.register(clock, &mut turn);
         let writes = self.bind(clock.now);
@@ -400,8 +414,8 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             self.generation.0 = generation;
             let settled = self.initial && self.conditions.is_none() && turn.conditions.is_none();
             self.claims.published(generation, settled);
-            if settled && self.barrier.seen != self.barrier.reached {
-                self.barrier.published = Some((self.barrier.seen, generation));
+            if settled {
+                self.barrier.published(generation);
             }
             turn.again = generation <= self.generation.1;
         }
@@ -416,6 +430,29 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
         }
         turn
+    }
+
+    fn stands_still(&mut self) -> bool {
+        let frozen = self.northd.frozen(self.config.match_northd_version);
+        if frozen != self.frozen {
+            match &frozen {
+                Some(frozen) => tracing::warn!("{frozen}"),
+                None => tracing::info!("ovn-northd is of our version again"),
+            }
+            self.frozen = frozen;
+        }
+        self.frozen.is_some()
+    }
+
+    /// With a file, nobody else writes down what was learned.
+    fn remember(&mut self, now: Duration) {
+        if self.offline && self.initial {
+            let names = self.compiler.names();
+            let changes = self.learning.remember(now, &names);
+            if !changes.is_empty() {
+                self.changes(&changes, now);
+            }
+        }
     }
 
     fn register(&mut self, clock: Clock, turn: &mut Turn) {
@@ -489,23 +526,39 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     }
 
     fn report(&mut self, clock: Clock, turn: &mut Turn) {
-        if !self.initial || self.offline || !self.barrier.enabled || self.barrier.pending {
+        if !self.initial || self.offline {
             return;
         }
-        if self.barrier.reached == 0 {
-            return;
-        }
-        if let Some(operation) = self.registration.report(self.barrier.reached, clock.wall) {
+        if let Some(nb_cfg) = self.barrier.due()
+            && let Some(operation) = self.registration.report(nb_cfg, clock.wall)
+        {
             self.barrier.pending = true;
             turn.transactions.push((Concern::Barrier, vec![operation]));
         }
     }
 
+    /// What a chassis that leaves for good writes last (CH-6).
+    pub fn farewell(&self) -> Vec<Value> {
+        let mut operations = Vec::new();
+        if let Some(me) = self.registration.ours() {
+            let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
+            let writes = self.claims.farewell();
+            operations.extend(writes.iter().flat_map(|write| write.operations(me, &encaps)));
+        }
+        operations.extend(self.registration.removal());
+        operations
+    }
+
     /// When the next turn is due even if nothing happens.
     pub fn deadline(&self) -> Option<Duration> {
-        let learning = self.learning.deadline().filter(|_| self.initial && !self.offline);
-        let others = [self.claims.deadline(), self.registration.deadline(), self.attach_again];
-        others.into_iter().chain([learning]).flatten().min()
+        if self.frozen.is_some() {
+            return self.attach_again;
+        }
+        // What cannot be done now is not due, however long ago it was.
+        let learning = self.learning.deadline().filter(|_| self.initial);
+        let registration = self.registration.deadline().filter(|_| self.initial && !self.offline);
+        let others = [self.claims.deadline(), registration, self.attach_again, learning];
+        others.into_iter().flatten().min()
     }
 
     /// Whether an interface waits to be attached again.

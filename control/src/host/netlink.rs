@@ -165,19 +165,37 @@ impl Host {
     /// Asks the kernel to find the MAC address of a neighbour and to keep it fresh
     /// (`NTF_EXT_MANAGED`). The answer arrives as [`Change::Neighbour`].
     pub async fn solicit(&self, link: u32, address: IpAddr) {
-        let mut request = self
-            .handle
-            .neighbours()
+        if let Err(error) = self.manage(link, address, true).await {
+            tracing::warn!(%address, link, %error, "cannot ask for the neighbour of a tunnel");
+        }
+    }
+
+    /// Leaves a neighbour to the kernel again, which forgets it when nobody uses it.
+    pub async fn release(&self, link: u32, address: IpAddr) {
+        if self.links.get(link).is_none() {
+            return;
+        }
+        if let Err(error) = self.manage(link, address, false).await {
+            tracing::debug!(%address, link, %error, "a neighbour stays managed");
+        }
+    }
+
+    async fn manage(
+        &self,
+        link: u32,
+        address: IpAddr,
+        managed: bool,
+    ) -> Result<(), rtnetlink::Error> {
+        let neighbours = self.handle.neighbours();
+        let mut request = neighbours
             .add(link, address)
             .state(NeighbourState::None)
             .flags(NeighbourFlags::Use)
             .replace();
-        request
-            .message_mut()
-            .attributes
-            .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
-        if let Err(error) = request.execute().await {
-            tracing::warn!(%address, link, %error, "cannot ask for the neighbour of a tunnel");
+        if managed {
+            let flags = NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed);
+            request.message_mut().attributes.push(flags);
         }
+        request.execute().await
     }
 }

@@ -328,6 +328,14 @@ impl Claims {
         self.local.iter().filter_map(|(row, local)| Some((row, local, self.rows.get(row)?)))
     }
 
+    /// What a chassis that leaves for good writes of the ports that it holds beside another one.
+    /// The reference to it would go with its row; `additional_encap` would stay.
+    pub fn farewell(&self) -> Vec<Write> {
+        let Some(me) = self.chassis else { return Vec::new() };
+        let additional = self.rows.iter().filter(|(_, row)| row.additional.contains(&me));
+        additional.map(|(uuid, _)| Write::LeaveAdditional { row: *uuid }).collect()
+    }
+
     /// A port bound here.
     pub fn get(&self, row: Uuid) -> Option<&Local> {
         self.local.get(&row)
