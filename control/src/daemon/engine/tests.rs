@@ -1,4 +1,5 @@
 use super::*;
+use crate::host::hop::NextHop;
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
 use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId};
@@ -6,6 +7,7 @@ use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::value::{Atom, Datum};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use std::sync::Arc;
 
 const TEXT: &str = r#"
 system-id = "hv1"

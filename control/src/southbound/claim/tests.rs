@@ -1,4 +1,5 @@
 use super::*;
+use crate::southbound::binding::{Kind, Verdict};
 use ovn_xdp_datapath::key::VlanId;
 use proptest::prelude::*;
 
