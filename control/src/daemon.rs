@@ -46,6 +46,8 @@ use tokio::sync::{Notify, mpsc};
 
 /// How long a clean exit waits for the database.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long clients of the API get to take their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Events of one turn at most, so that a flood cannot keep the engine from its turn.
 const BATCH: usize = 1000;
 
@@ -158,6 +160,9 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         ended = daemon.serve(&mut requests, &mut learned, &progress) => ended,
     };
     daemon.engine.ports.stop();
+    drop(requests);
+    // Who told us to end is told that we did.
+    let _ = tokio::time::timeout(LAST_ANSWERS, server.drain()).await;
     ended
 }
 

@@ -149,7 +149,12 @@ impl Host {
         message.attributes.push(RouteAttribute::Source(RouteAddress::from(local)));
         let no_route = |reason| Unresolved::NoRoute { local, remote, reason };
         let mut answers = std::pin::pin!(self.handle.route().get(message).execute());
-        let answer = answers.try_next().await.map_err(|error| no_route(error.to_string()))?;
+        let answer = answers.try_next().await.map_err(|error| {
+            no_route(match error {
+                rtnetlink::Error::NetlinkError(message) => message.to_io().to_string(),
+                error => error.to_string(),
+            })
+        })?;
         let answer = answer.ok_or_else(|| no_route("the kernel did not answer".to_owned()))?;
         Route::read(&answer, remote).ok_or(Unresolved::Ourselves { remote })
     }
