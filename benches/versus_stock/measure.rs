@@ -156,7 +156,7 @@ fn socket(namespace: &Namespace, address: SocketAddr) -> Result<UdpSocket> {
 fn round_trip(from: &Workload, to: &Workload, effort: Duration) -> Result<f64> {
     let count = (effort.as_millis() / 5).clamp(20, 400) as u32;
     let address = to.addresses().v4.into();
-    let pings = traffic::ping(from.namespace(), address, count, Duration::from_secs(2))?;
+    let pings = traffic::burst(from.namespace(), address, count, Duration::from_secs(2))?;
     let mean = pings.mean.with_context(|| format!("nobody answered: {pings:?}"))?;
     Ok(mean.as_secs_f64() * 1e6)
 }

@@ -5,4 +5,5 @@
 
 pub mod command;
 pub mod show;
+mod table;
 pub mod unixctl;

@@ -50,7 +50,8 @@ pub struct Config {
     pub monitor_all: bool,
     /// `ovn-is-interconn`.
     pub interconn: bool,
-    /// `ovn-match-northd-version` (LDB-13).
+    /// `ovn-match-northd-version` (LDB-13): stand still when ovn-northd is upgraded before us. What
+    /// that means for us, who are of no release of OVN, says [`crate::southbound::northd`].
     pub match_northd_version: bool,
     /// `ovn-transport-zones` (CH-4), sorted.
     pub transport_zones: Vec<String>,

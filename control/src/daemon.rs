@@ -4,9 +4,11 @@
 //! turn, and send off what came of it. Nothing here decides anything about OVN.
 
 mod attachments;
+mod barrier;
 mod compiled;
 pub mod engine;
 pub mod parts;
+pub mod quiet;
 mod report;
 
 use crate::api::command::{self, Command};
@@ -44,6 +46,8 @@ use tokio::sync::{Notify, mpsc};
 
 /// How long a clean exit waits for the database.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long clients of the API get to take their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Events of one turn at most, so that a flood cannot keep the engine from its turn.
 const BATCH: usize = 1000;
 
@@ -156,6 +160,9 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         ended = daemon.serve(&mut requests, &mut learned, &progress) => ended,
     };
     daemon.engine.ports.stop();
+    drop(requests);
+    // Who told us to end is told that we did.
+    let _ = tokio::time::timeout(LAST_ANSWERS, server.drain()).await;
     ended
 }
 
@@ -257,7 +264,7 @@ impl Daemon {
         self.paths.want(&self.engine.tunnels.pairs());
         if self.paths.pending() {
             for (pair, hop) in self.paths.resolve(&self.host).await {
-                self.engine.hop(pair, hop, &self.host.links);
+                self.engine.hop(pair, hop, &self.host.links, now);
             }
             self.turn_engine();
         }
@@ -312,17 +319,25 @@ impl Daemon {
             Event::Changes(changes) => self.engine.changes(&changes, now),
             Event::ConditionsSettled { generation } => self.engine.conditions_settled(generation),
             Event::Disconnected { reason } => {
-                tracing::warn!(%reason, "disconnected from the Southbound DB; forwarding goes on");
+                if let Some(withheld) = self.engine.quiet.say("disconnected", "", now) {
+                    tracing::warn!(
+                        %reason, withheld, "disconnected from the Southbound DB; forwarding goes on"
+                    );
+                }
                 self.engine.writable(false, now);
             }
         }
     }
 
     fn written(&mut self, concern: &Concern, outcome: Result<(), TransactError>) {
-        if let Err(error) = &outcome {
-            tracing::warn!(?concern, %error, "the Southbound DB did not take a transaction");
+        let now = self.now();
+        if let Err(error) = &outcome
+            && let Some(withheld) = self.engine.quiet.say("refused", concern.label(), now)
+        {
+            let what = concern.label();
+            tracing::warn!(what, %error, withheld, "the Southbound DB did not take a transaction");
         }
-        self.engine.written(concern, outcome.is_ok(), self.now());
+        self.engine.written(concern, outcome.is_ok(), now);
     }
 
     fn learned(&mut self, fact: Learned) {
@@ -397,13 +412,15 @@ impl Daemon {
 
     async fn end(&mut self, ending: Ending) -> Result<(), DaemonError> {
         if ending == Ending::Clean {
-            let operations = self.engine.registration.removal();
+            let operations = self.engine.farewell();
             let farewell = self.client.handle().transact(transaction(operations));
             match tokio::time::timeout(FAREWELL, farewell).await {
                 Ok(Ok(_)) => tracing::info!("our rows are removed"),
                 Ok(Err(error)) => tracing::warn!(%error, "our rows could not be removed"),
                 Err(_) => tracing::warn!("our rows could not be removed: no answer in 5 s"),
             }
+            // Whoever comes after us asks for the neighbours of its own tunnels.
+            self.paths.release(&self.host).await;
         }
         Ok(())
     }

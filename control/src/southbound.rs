@@ -11,3 +11,4 @@ pub mod column;
 pub mod feature;
 pub mod learn;
 pub mod monitor;
+pub mod northd;

@@ -70,6 +70,14 @@ impl Lab {
         let step = screen.step("ports claimed and forwarding");
         lab.wait_for_ports(&PORTS)?;
         step.done(&format!("{} ports", PORTS.len()));
+
+        // A port is up by what its own chassis does, as with ovn-controller; that the other chassis
+        // can be reached is another matter.
+        let step = screen.step("the tunnel between them");
+        for hypervisor in &lab.hypervisors {
+            hypervisor.wait_for_tunnels(1)?;
+        }
+        step.done("next hops known");
         Ok(lab)
     }
 

@@ -1,7 +1,8 @@
 //! What `ovn-xdp show` shows.
 
+use super::table::{Table, bytes};
 use serde::Serialize;
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// Everything about a running daemon.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -26,6 +27,10 @@ pub struct Report {
     pub generation: (u64, u64),
     /// Logical flows that could not be used.
     pub skipped: usize,
+    /// Why everything stands still (`ovn-match-northd-version`).
+    pub frozen: Option<String>,
+    /// Facts that were learned and lost, because too many waited.
+    pub unlearned: u64,
 }
 
 /// The Southbound connection.
@@ -140,81 +145,113 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sb = &self.southbound;
         writeln!(f, "Chassis {}", self.chassis)?;
-        write!(f, "  Southbound {}: {}", sb.remote, sb.state)?;
-        writeln!(f, ", nb_cfg {} seen, {} reported", sb.nb_cfg.0, sb.nb_cfg.1)?;
-        if let Some(error) = &sb.last_error {
-            writeln!(f, "    last error: {error}")?;
+        write!(f, "  Southbound  {}: {}", sb.remote, sb.state)?;
+        writeln!(f, ", nb_cfg {} seen, {} reached", sb.nb_cfg.0, sb.nb_cfg.1)?;
+        for trouble in [&sb.last_error, &sb.conflict].into_iter().flatten() {
+            writeln!(f, "              {trouble}")?;
         }
-        if let Some(conflict) = &sb.conflict {
-            writeln!(f, "    {conflict}")?;
+        if let Some(frozen) = &self.frozen {
+            writeln!(f, "  Northd      {frozen}")?;
         }
         let (newest, running) = self.generation;
-        writeln!(f, "  Generation {newest}, the workers run {running}")?;
+        match newest == running {
+            true => writeln!(f, "  Generation  {newest}, run by all workers")?,
+            false => writeln!(f, "  Generation  {newest}; not all workers are past {running}")?,
+        }
         if self.skipped > 0 {
-            writeln!(
-                f,
-                "  Flows that could not be used: {} (debug/dump-skipped-flows)",
-                self.skipped
-            )?;
+            let skipped = self.skipped;
+            writeln!(f, "  Flows       {skipped} cannot be used (debug/dump-skipped-flows)")?;
         }
-        writeln!(f, "Ports: {}", self.ports.len())?;
-        for port in &self.ports {
-            let tag = port.tag.map(|tag| format!(" tag {tag}")).unwrap_or_default();
-            writeln!(
-                f,
-                "  {} on {}{tag} in {}: {}, rx {} frames {} bytes, tx {} frames {} bytes{}",
-                port.name,
-                port.interface,
-                port.datapath,
-                port.state,
-                port.rx.0,
-                port.rx.1,
-                port.tx.0,
-                port.tx.1,
-                drops(&port.drops),
-            )?;
+        if self.unlearned > 0 {
+            writeln!(f, "  Learning    {} facts lost: too many at once", self.unlearned)?;
         }
-        for waiting in &self.waiting {
-            writeln!(f, "  {} on {}: {}", waiting.port, waiting.interface, waiting.reason)?;
-        }
-        writeln!(f, "Tunnels: {}", self.tunnels.len())?;
-        for tunnel in &self.tunnels {
-            write!(f, "  {} {} to {}", tunnel.chassis, tunnel.local, tunnel.remote)?;
-            match (&tunnel.interface, &tunnel.next_hop, tunnel.mtu) {
-                (Some(link), Some(mac), Some(mtu)) => writeln!(f, ": {link} {mac} mtu {mtu}")?,
-                _ => {
-                    let reason = tunnel.reason.as_deref().unwrap_or("not resolved yet");
-                    writeln!(f, ": {reason}")?;
-                }
+        writeln!(f, "\nPorts: {}\n{}", self.ports.len(), self.port_table())?;
+        if !self.waiting.is_empty() {
+            writeln!(f, "Interfaces without a port: {}", self.waiting.len())?;
+            let mut table = Table::new(["interface", "for port", "because"]);
+            for Waiting { interface, port, reason } in &self.waiting {
+                table.row([interface.clone(), port.clone(), reason.clone()]);
             }
+            writeln!(f, "{table}")?;
         }
-        writeln!(f, "Local datapaths: {}", self.datapaths.len())?;
-        for datapath in &self.datapaths {
-            let Datapath { name, key, ports } = datapath;
-            writeln!(f, "  {name} key {key}, {ports} ports")?;
+        writeln!(f, "Tunnels: {}\n{}", self.tunnels.len(), self.tunnel_table())?;
+        let mut table = Table::new(["datapath", "key#", "ports#"]);
+        for Datapath { name, key, ports } in &self.datapaths {
+            table.row([name.clone(), key.to_string(), ports.to_string()]);
         }
-        writeln!(f, "Workers: {}", self.workers.len())?;
-        for worker in &self.workers {
-            let Worker { number, hits, misses, stale, tunnel: (tx, rx) } = worker;
-            writeln!(
-                f,
-                "  {number}: hits {hits}, misses {misses}, stale {stale}, tunnel tx {tx} rx {rx}"
-            )?;
+        writeln!(f, "Local datapaths: {}\n{table}", self.datapaths.len())?;
+        let titles = ["worker", "cache hits#", "misses#", "stale#", "to tunnels#", "from tunnels#"];
+        let mut table = Table::new(titles);
+        for Worker { number, hits, misses, stale, tunnel: (tx, rx) } in &self.workers {
+            let number = *number as u64;
+            table.row([number, *hits, *misses, *stale, *tx, *rx].map(|count| count.to_string()));
         }
+        write!(f, "Workers: {}\n{table}", self.workers.len())?;
         if !self.drops.is_empty() {
-            writeln!(f, "Drops of no port:{}", drops(&self.drops))?;
+            writeln!(f, "\nDrops of no port: {}", drops(&self.drops))?;
         }
         Ok(())
     }
 }
 
-fn drops(drops: &[Drop]) -> String {
-    let mut text = String::new();
-    for (number, drop) in drops.iter().enumerate() {
-        let lead = if number == 0 { ", dropped" } else { "," };
-        let _ = write!(text, "{lead} {} {}", drop.reason, drop.frames);
+impl Report {
+    fn port_table(&self) -> Table {
+        let mut table = Table::new([
+            "port",
+            "interface",
+            "tag#",
+            "datapath",
+            "state",
+            "frames from it#",
+            "bytes#",
+            "frames to it#",
+            "bytes#",
+            "dropped",
+        ]);
+        for port in &self.ports {
+            table.row([
+                port.name.clone(),
+                port.interface.clone(),
+                port.tag.map_or_else(|| "-".to_owned(), |tag| tag.to_string()),
+                port.datapath.clone(),
+                port.state.clone(),
+                port.rx.0.to_string(),
+                bytes(port.rx.1),
+                port.tx.0.to_string(),
+                bytes(port.tx.1),
+                drops(&port.drops),
+            ]);
+        }
+        table
     }
-    text
+
+    fn tunnel_table(&self) -> Table {
+        let mut table = Table::new(["chassis", "from", "to", "next hop", "MTU#", ""]);
+        for tunnel in &self.tunnels {
+            let hop = match (&tunnel.next_hop, &tunnel.interface) {
+                (Some(mac), Some(interface)) => format!("{mac} on {interface}"),
+                _ => "-".to_owned(),
+            };
+            let reason = match &tunnel.next_hop {
+                Some(_) => "",
+                None => tunnel.reason.as_deref().unwrap_or("not resolved yet"),
+            };
+            table.row([
+                tunnel.chassis.clone(),
+                tunnel.local.clone(),
+                tunnel.remote.clone(),
+                hop,
+                tunnel.mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string()),
+                reason.to_owned(),
+            ]);
+        }
+        table
+    }
+}
+
+fn drops(drops: &[Drop]) -> String {
+    let drop = |drop: &Drop| format!("{} {}", drop.reason, drop.frames);
+    drops.iter().map(drop).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -231,6 +268,7 @@ mod tests {
                 interface: "tap0".into(),
                 tag: Some(7),
                 state: "INSTALLED".into(),
+                rx: (2, 3072),
                 drops: vec![Drop { reason: "logical-flow", frames: 3 }],
                 ..Port::default()
             }],
@@ -244,9 +282,13 @@ mod tests {
             ..Report::default()
         };
         let text = report.to_string();
-        assert!(text.contains("foo on tap0 tag 7 in ls: INSTALLED"), "{text}");
-        assert!(text.contains("dropped logical-flow 3"), "{text}");
-        assert!(text.contains("hv2 192.0.2.1 to 192.0.2.2: no route"), "{text}");
+        let line = |start: &str| {
+            let found = text.lines().find(|line| line.trim_start().starts_with(start));
+            let words = found.unwrap_or_else(|| panic!("no line of {start} in\n{text}"));
+            words.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("foo"), "foo tap0 7 ls INSTALLED 2 3.0 KiB 0 0 B logical-flow 3");
+        assert_eq!(line("hv2"), "hv2 192.0.2.1 192.0.2.2 - - no route");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["ports"][0]["drops"][0]["frames"], 3);
     }

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot};
 
 /// The longest request that is read, bytes.
 const LONGEST: usize = 64 * 1024;
@@ -68,6 +69,8 @@ pub enum ApiError {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// Read while a request is being answered.
+    answering: Arc<RwLock<()>>,
 }
 
 impl Server {
@@ -97,7 +100,7 @@ impl Server {
             0o600
         };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(socket)?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned(), answering: Arc::default() })
     }
 
     /// Serves clients, each in a task of its own, until dropped.
@@ -105,7 +108,8 @@ impl Server {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(converse(stream, requests.clone()));
+                    let answering = Arc::clone(&self.answering);
+                    tokio::spawn(converse(stream, requests.clone(), answering));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client of the API");
@@ -113,6 +117,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Waits until each request that was taken has its answer, also the one that ended the daemon.
+    pub async fn drain(&self) {
+        drop(self.answering.write().await);
     }
 }
 
@@ -122,9 +131,14 @@ impl Drop for Server {
     }
 }
 
-async fn converse(mut stream: UnixStream, requests: mpsc::Sender<Request>) {
+async fn converse(
+    mut stream: UnixStream,
+    requests: mpsc::Sender<Request>,
+    answering: Arc<RwLock<()>>,
+) {
     let mut buffer = Vec::new();
     while let Some(request) = next_value(&mut stream, &mut buffer).await {
+        let _answering = answering.read().await;
         let answer = answer(&request, &requests).await;
         if stream.write_all(answer.to_string().as_bytes()).await.is_err() {
             return;
@@ -246,6 +260,26 @@ mod tests {
         let error = call(&path, "nonsense", &[]).await.unwrap_err();
         assert_eq!(error.to_string(), "\"nonsense\" is not a valid command");
         task.abort();
+    }
+
+    #[tokio::test]
+    async fn the_command_that_ends_the_daemon_is_answered_before_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let server = Server::bind(&path, None).await.unwrap();
+        let (sender, mut requests) = mpsc::channel::<Request>(4);
+        let client = tokio::spawn({
+            let path = path.clone();
+            async move { call(&path, "exit", &[]).await }
+        });
+        tokio::select! {
+            () = server.serve(sender) => {}
+            request = requests.recv() => drop(request.unwrap().answer.send(Ok("bye".to_owned()))),
+        }
+        drop(requests);
+        server.drain().await;
+        drop(server);
+        assert_eq!(client.await.unwrap().unwrap(), "bye");
     }
 
     #[tokio::test]

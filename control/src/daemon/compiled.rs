@@ -3,13 +3,13 @@
 use super::parts::Compiler;
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
-use ovn_xdp_compile::southbound::{DatapathBinding, Record};
+use ovn_xdp_compile::southbound::{DatapathBinding, PortType, Record};
 use ovn_xdp_compile::{Compiler as Compile, Identity, LocalPort};
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, PortKey, TunnelId};
-use ovn_xdp_datapath::publish::{Generation, Tag, Tunnel};
+use ovn_xdp_datapath::publish::{Generation, Place, Tag, Tunnel};
 use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_ovsdb::replica::Change;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -26,7 +26,12 @@ pub struct Compiled {
     owners: HashMap<Arc<str>, Uuid>,
     ways: BTreeMap<TunnelId, Way>,
     datapaths: HashMap<Uuid, DatapathKey>,
+    /// Flows that were logged as skipped; they are not logged again while they stay so.
+    reported: HashSet<Uuid>,
 }
+
+/// Skipped flows that are logged one by one when many become so at once.
+const LISTED: usize = 10;
 
 impl Compiled {
     /// A compiler for the chassis of this name, that publishes to `publisher`.
@@ -39,7 +44,24 @@ impl Compiled {
             owners: HashMap::new(),
             ways: BTreeMap::new(),
             datapaths: HashMap::new(),
+            reported: HashSet::new(),
         }
+    }
+
+    fn report_skipped(&mut self) {
+        let skipped: Vec<_> = self.compiler.skipped().collect();
+        let new: Vec<_> =
+            skipped.iter().filter(|flow| !self.reported.contains(&flow.flow.uuid)).collect();
+        for flow in new.iter().take(LISTED) {
+            tracing::warn!("a flow cannot be used: {flow}");
+        }
+        if new.len() > LISTED {
+            tracing::warn!(
+                "{} more flows cannot be used: `ovs-appctl -t SOCKET debug/dump-skipped-flows`",
+                new.len() - LISTED
+            );
+        }
+        self.reported = skipped.iter().map(|flow| flow.flow.uuid).collect();
     }
 
     fn tell(&mut self, chassis: &str) {
@@ -115,6 +137,7 @@ impl Compiler for Compiled {
         if self.last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &generation)) {
             self.number = self.publisher.publish((*generation).clone());
             self.last = Some(generation);
+            self.report_skipped();
         }
         self.number
     }
@@ -136,5 +159,11 @@ impl Names for PortNames {
         let row = *self.keys.get(&datapath)?;
         let port = self.generation.datapaths.get(&datapath)?.ports.get(&port)?;
         Some((row, port.name.as_str().into()))
+    }
+
+    fn is_localnet(&self, datapath: DatapathKey, port: PortKey) -> bool {
+        let datapath = self.generation.datapaths.get(&datapath);
+        let port = datapath.and_then(|datapath| datapath.ports.get(&port));
+        port.is_some_and(|port| port.place == Place::NotExecuted(PortType::Localnet.label()))
     }
 }

@@ -2,28 +2,32 @@
 //!
 //! It joins the parts of [`crate::southbound`], the tunnels, the compiler and the ports, and does
 //! no input or output but through the two traits that it is generic over. [`Engine::turn`] is
-//! called once for every batch of events and hands out at most one transaction per concern.
+//! called once for every batch of events and hands out one transaction per concern, or several of
+//! claims after one was refused.
 
+mod host;
+
+use super::barrier::Barrier;
 use super::parts::{Compiler, Ports};
+use super::quiet::Quiet;
 use crate::config::Config;
-use crate::host::hop::{NextHop, Unresolved};
+use crate::host::hop::Unresolved;
 use crate::host::link::Links;
 use crate::southbound::binding::PortRow;
 use crate::southbound::chassis::{ChassisRow, Conflict, EncapRow, PrivateRow, Registration};
-use crate::southbound::claim::{Action, Claims, State, Vif};
+use crate::southbound::claim::{Action, Claims, State, Write};
 use crate::southbound::column;
 use crate::southbound::learn::Learning;
 use crate::southbound::monitor::{self, Facts};
+use crate::southbound::northd::{Frozen, Northd};
 use crate::tunnels::{self, Ourselves, Tunnels};
 use ovn_xdp_datapath::key::InterfaceId;
 use ovn_xdp_datapath::learn::Learned;
-use ovn_xdp_datapath::publish::Link;
 use ovn_xdp_ovsdb::condition::TableConditions;
 use ovn_xdp_ovsdb::replica::Change;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -41,6 +45,18 @@ pub enum Concern {
     Barrier,
     /// MAC_Binding and FDB.
     Learning,
+}
+
+impl Concern {
+    /// For people.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Claims(_) => "claims",
+            Self::Barrier => "barrier",
+            Self::Learning => "learning",
+        }
+    }
 }
 
 /// What a turn asks for.
@@ -75,20 +91,6 @@ pub struct Attached {
     pub id: InterfaceId,
 }
 
-/// The barrier (CH-5).
-#[derive(Debug, Default)]
-struct Barrier {
-    /// `SB_Global.nb_cfg`.
-    seen: i64,
-    /// `options:enable_chassis_nb_cfg_update`.
-    enabled: bool,
-    /// Published in this generation.
-    published: Option<(i64, u64)>,
-    /// All workers forward by what came with it.
-    reached: i64,
-    pending: bool,
-}
-
 /// A chassis.
 pub struct Engine<C, P> {
     /// What the file says.
@@ -115,6 +117,11 @@ pub struct Engine<C, P> {
     pub conflict: Option<Conflict>,
     /// The newest generation, and the one that all workers run.
     pub generation: (u64, u64),
+    /// What was logged lately.
+    pub quiet: Quiet,
+    /// Why everything stands still.
+    pub frozen: Option<Frozen>,
+    northd: Northd,
     nics: BTreeMap<u32, u16>,
     barrier: Barrier,
     facts: Option<(Facts, BTreeSet<i64>)>,
@@ -145,8 +152,11 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             unresolved: BTreeMap::new(),
             conflict: None,
             generation: (0, 0),
+            quiet: Quiet::default(),
+            frozen: None,
+            northd: Northd::default(),
             nics: BTreeMap::new(),
-            barrier: Barrier { enabled: true, ..Barrier::default() },
+            barrier: Barrier::default(),
             facts: None,
             conditions: None,
             initial: false,
@@ -185,9 +195,12 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
                 "Chassis_Private" => self.registration.private_row(uuid, new.map(PrivateRow::read)),
                 "SB_Global" => {
                     if let Some(row) = new {
-                        self.barrier.seen = column::integer(row, "nb_cfg").unwrap_or(0);
-                        let update = column::option(row, "options", "enable_chassis_nb_cfg_update");
-                        self.barrier.enabled = update.as_deref() != Some("false");
+                        let nb_cfg = column::integer(row, "nb_cfg").unwrap_or(0);
+                        let option = |key| column::option(row, "options", key);
+                        let update = option("enable_chassis_nb_cfg_update");
+                        self.barrier.global(nb_cfg, update.as_deref() != Some("false"));
+                        let version = option("northd_internal_version");
+                        self.northd.version(version.as_deref().unwrap_or_default());
                     }
                 }
                 "MAC_Binding" => self.learning.binding_row(uuid, new),
@@ -248,117 +261,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     pub fn workers_at(&mut self, generation: u64) {
         self.generation.1 = self.generation.1.max(generation);
         self.claims.workers_at(generation);
-        if let Some((nb_cfg, published)) = self.barrier.published
-            && published <= generation
-        {
-            self.barrier.reached = nb_cfg;
-            self.barrier.published = None;
-        }
-    }
-
-    /// The links of the host changed: interfaces of the configuration are attached and detached.
-    pub fn links(&mut self, links: &Links, now: Duration) {
-        self.attach_again = None;
-        self.missing.clear();
-        let gone: Vec<String> = self
-            .attached
-            .iter()
-            .filter(|(port, attached)| {
-                let wanted = self.config.interfaces.get(*port);
-                let there = links.by_name(&attached.name).map(|link| link.index);
-                wanted.is_none_or(|wanted| wanted.name != attached.name)
-                    || there != Some(attached.link)
-            })
-            .map(|(port, _)| port.clone())
-            .collect();
-        for port in gone {
-            if let Some(attached) = self.attached.remove(&port) {
-                tracing::info!(%port, interface = %attached.name, "interface gone");
-                self.ports.detach_interface(attached.id);
-                self.compiler.remove_interface(attached.id);
-                self.claims.interface(port.as_str().into(), None);
-                self.stale = true;
-            }
-        }
-        for (port, interface) in &self.config.interfaces {
-            let Some(link) = links.by_name(&interface.name) else {
-                self.missing.insert(port.clone(), "the interface does not exist".to_owned());
-                continue;
-            };
-            let id = match self.attached.get(port) {
-                Some(attached) => attached.id,
-                None => match self.ports.attach_interface(&interface.name) {
-                    Ok(id) => {
-                        tracing::info!(%port, interface = %interface.name, "interface attached");
-                        self.compiler.set_interface(id, &interface.name);
-                        let name = interface.name.clone();
-                        let attached = Attached { name, link: link.index, id };
-                        self.attached.insert(port.clone(), attached);
-                        id
-                    }
-                    Err(error) => {
-                        tracing::warn!(%port, interface = %interface.name, %error, "cannot attach");
-                        self.missing.insert(port.clone(), error);
-                        self.attach_again = Some(now + ATTACH_AGAIN);
-                        continue;
-                    }
-                },
-            };
-            let vif = Vif {
-                interface: id,
-                version: interface.iface_id_ver.as_deref().map(Arc::from),
-                encap: interface.encap_ip,
-            };
-            self.claims.interface(port.as_str().into(), Some(vif));
-            self.stale = true;
-        }
-        self.claims.interfaces_complete();
-        // A NIC that came back under its name is another one.
-        self.nics.retain(|index, _| links.get(*index).is_some());
-    }
-
-    /// How to get from one of our addresses to a peer.
-    pub fn hop(
-        &mut self,
-        (local, remote): (IpAddr, IpAddr),
-        hop: Result<NextHop, Unresolved>,
-        links: &Links,
-    ) {
-        let link = hop.map(|hop| self.open(hop, links));
-        let link = match link {
-            Ok(link) => {
-                self.unresolved.remove(&(local, remote));
-                link
-            }
-            Err(reason) => {
-                tracing::info!(%remote, %reason, "tunnel without a next hop");
-                self.unresolved.insert((local, remote), reason);
-                None
-            }
-        };
-        let changes = self.tunnels.hop(local, remote, link);
-        self.tell(changes);
-    }
-
-    fn open(&mut self, hop: NextHop, links: &Links) -> Option<Link> {
-        let nic = match self.nics.get(&hop.link) {
-            Some(nic) => *nic,
-            None => {
-                let link = links.get(hop.link)?;
-                match self.ports.open_nic(&link.name) {
-                    Ok(nic) => {
-                        tracing::info!(nic = %link.name, "NIC opened");
-                        self.nics.insert(hop.link, nic);
-                        nic
-                    }
-                    Err(error) => {
-                        tracing::error!(nic = %link.name, %error, "cannot open the NIC");
-                        return None;
-                    }
-                }
-            }
-        };
-        Some(Link { nic, source: hop.source, destination: hop.destination, mtu: hop.mtu })
+        self.barrier.workers_at(generation);
     }
 
     fn tell(&mut self, changes: Vec<tunnels::Change>) {
@@ -390,6 +293,10 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     /// What follows from everything since the last turn.
     pub fn turn(&mut self, clock: Clock) -> Turn {
         let mut turn = Turn::default();
+        if self.stands_still() {
+            return turn;
+        }
+        self.remember(clock.now);
         self.update_tunnels();
         self.register(clock, &mut turn);
         let writes = self.bind(clock.now);
@@ -399,20 +306,12 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             self.generation.0 = generation;
             let settled = self.initial && self.conditions.is_none() && turn.conditions.is_none();
             self.claims.published(generation, settled);
-            if settled && self.barrier.seen != self.barrier.reached {
-                self.barrier.published = Some((self.barrier.seen, generation));
+            if settled {
+                self.barrier.published(generation);
             }
             turn.again = generation <= self.generation.1;
         }
-        if !writes.is_empty()
-            && let Some(me) = self.registration.ours()
-        {
-            let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
-            let rows = writes.iter().map(|write| write.row()).collect();
-            let operations =
-                writes.iter().flat_map(|write| write.operations(me, &encaps)).collect();
-            turn.transactions.push((Concern::Claims(rows), operations));
-        }
+        self.claim(writes, &mut turn);
         self.report(clock, &mut turn);
         let due = self.learning.deadline().is_some_and(|due| due <= clock.now);
         if due && self.initial && !self.offline {
@@ -423,6 +322,29 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
         }
         turn
+    }
+
+    fn stands_still(&mut self) -> bool {
+        let frozen = self.northd.frozen(self.config.match_northd_version);
+        if frozen != self.frozen {
+            match &frozen {
+                Some(frozen) => tracing::warn!("{frozen}"),
+                None => tracing::info!("ovn-northd is of our version again"),
+            }
+            self.frozen = frozen;
+        }
+        self.frozen.is_some()
+    }
+
+    /// With a file, nobody else writes down what was learned.
+    fn remember(&mut self, now: Duration) {
+        if self.offline && self.initial {
+            let names = self.compiler.names();
+            let changes = self.learning.remember(now, &names);
+            if !changes.is_empty() {
+                self.changes(&changes, now);
+            }
+        }
     }
 
     fn register(&mut self, clock: Clock, turn: &mut Turn) {
@@ -445,7 +367,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         }
     }
 
-    fn bind(&mut self, now: Duration) -> Vec<crate::southbound::claim::Write> {
+    fn bind(&mut self, now: Duration) -> Vec<Write> {
         let mut writes = Vec::new();
         for action in self.claims.run(now) {
             match action {
@@ -465,6 +387,20 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         writes
     }
 
+    fn claim(&self, writes: Vec<Write>, turn: &mut Turn) {
+        let Some(me) = self.registration.ours() else { return };
+        let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
+        let mut batches: BTreeMap<Option<u64>, (Vec<Uuid>, Vec<Value>)> = BTreeMap::new();
+        for write in writes {
+            let (rows, operations) = batches.entry(self.claims.batch(write.row())).or_default();
+            rows.push(write.row());
+            operations.extend(write.operations(me, &encaps));
+        }
+        let batches = batches.into_values();
+        turn.transactions
+            .extend(batches.map(|(rows, operations)| (Concern::Claims(rows), operations)));
+    }
+
     fn condition(&mut self, turn: &mut Turn) {
         let local = self.compiler.local_datapaths();
         let facts = Facts {
@@ -482,44 +418,44 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     }
 
     fn report(&mut self, clock: Clock, turn: &mut Turn) {
-        if !self.initial || self.offline || !self.barrier.enabled || self.barrier.pending {
+        if !self.initial || self.offline {
             return;
         }
-        if self.barrier.reached == 0 {
-            return;
-        }
-        if let Some(operation) = self.registration.report(self.barrier.reached, clock.wall) {
+        if let Some(nb_cfg) = self.barrier.due()
+            && let Some(operation) = self.registration.report(nb_cfg, clock.wall)
+        {
             self.barrier.pending = true;
             turn.transactions.push((Concern::Barrier, vec![operation]));
         }
     }
 
-    /// When the next turn is due even if nothing happens.
-    pub fn deadline(&self) -> Option<Duration> {
-        let learning = self.learning.deadline().filter(|_| self.initial && !self.offline);
-        let others = [self.claims.deadline(), self.registration.deadline(), self.attach_again];
-        others.into_iter().chain([learning]).flatten().min()
+    /// What a chassis that leaves for good writes last (CH-6).
+    pub fn farewell(&self) -> Vec<Value> {
+        let mut operations = Vec::new();
+        if let Some(me) = self.registration.ours() {
+            let encaps: Vec<Uuid> = self.registration.our_encaps().into_values().collect();
+            let writes = self.claims.farewell();
+            operations.extend(writes.iter().flat_map(|write| write.operations(me, &encaps)));
+        }
+        operations.extend(self.registration.removal());
+        operations
     }
 
-    /// Whether an interface waits to be attached again.
-    pub fn attach_due(&self, now: Duration) -> bool {
-        self.attach_again.is_some_and(|due| due <= now)
+    /// When the next turn is due even if nothing happens.
+    pub fn deadline(&self) -> Option<Duration> {
+        if self.frozen.is_some() {
+            return self.attach_again;
+        }
+        // What cannot be done now is not due, however long ago it was.
+        let learning = self.learning.deadline().filter(|_| self.initial);
+        let registration = self.registration.deadline().filter(|_| self.initial && !self.offline);
+        let others = [self.claims.deadline(), registration, self.attach_again, learning];
+        others.into_iter().flatten().min()
     }
 
     /// `nb_cfg` as seen, and as reached by the workers.
     pub fn nb_cfg(&self) -> (i64, i64) {
         (self.barrier.seen, self.barrier.reached)
-    }
-
-    /// Host interface of an attachment.
-    pub fn interface_name(&self, id: InterfaceId) -> &str {
-        let mut attached = self.attached.values();
-        attached.find(|attached| attached.id == id).map_or("", |attached| &attached.name)
-    }
-
-    /// Host interface of an opened NIC.
-    pub fn nic_link(&self, nic: u16) -> Option<u32> {
-        self.nics.iter().find(|(_, known)| **known == nic).map(|(link, _)| *link)
     }
 }
 

@@ -49,6 +49,8 @@ impl Daemon {
             drops: self.other_drops(),
             generation: self.engine.generation,
             skipped: self.engine.compiler.compiler.skipped().count(),
+            frozen: self.engine.frozen.as_ref().map(ToString::to_string),
+            unlearned: self.engine.learning.lost,
         }
     }
 

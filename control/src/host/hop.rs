@@ -62,6 +62,14 @@ pub enum Unresolved {
         /// Its index.
         link: u32,
     },
+    /// The link cannot be forwarded on.
+    #[error("cannot open the NIC {nic}: {reason}")]
+    NoNic {
+        /// Its name.
+        nic: String,
+        /// Why not.
+        reason: String,
+    },
     /// The kernel does not know the MAC address yet; it was asked to find out.
     #[error("the MAC address of {next} on link {link} is not known yet")]
     NoNeighbour {

@@ -149,7 +149,12 @@ impl Host {
         message.attributes.push(RouteAttribute::Source(RouteAddress::from(local)));
         let no_route = |reason| Unresolved::NoRoute { local, remote, reason };
         let mut answers = std::pin::pin!(self.handle.route().get(message).execute());
-        let answer = answers.try_next().await.map_err(|error| no_route(error.to_string()))?;
+        let answer = answers.try_next().await.map_err(|error| {
+            no_route(match error {
+                rtnetlink::Error::NetlinkError(message) => message.to_io().to_string(),
+                error => error.to_string(),
+            })
+        })?;
         let answer = answer.ok_or_else(|| no_route("the kernel did not answer".to_owned()))?;
         Route::read(&answer, remote).ok_or(Unresolved::Ourselves { remote })
     }
@@ -165,19 +170,37 @@ impl Host {
     /// Asks the kernel to find the MAC address of a neighbour and to keep it fresh
     /// (`NTF_EXT_MANAGED`). The answer arrives as [`Change::Neighbour`].
     pub async fn solicit(&self, link: u32, address: IpAddr) {
-        let mut request = self
-            .handle
-            .neighbours()
+        if let Err(error) = self.manage(link, address, true).await {
+            tracing::warn!(%address, link, %error, "cannot ask for the neighbour of a tunnel");
+        }
+    }
+
+    /// Leaves a neighbour to the kernel again, which forgets it when nobody uses it.
+    pub async fn release(&self, link: u32, address: IpAddr) {
+        if self.links.get(link).is_none() {
+            return;
+        }
+        if let Err(error) = self.manage(link, address, false).await {
+            tracing::debug!(%address, link, %error, "a neighbour stays managed");
+        }
+    }
+
+    async fn manage(
+        &self,
+        link: u32,
+        address: IpAddr,
+        managed: bool,
+    ) -> Result<(), rtnetlink::Error> {
+        let neighbours = self.handle.neighbours();
+        let mut request = neighbours
             .add(link, address)
             .state(NeighbourState::None)
             .flags(NeighbourFlags::Use)
             .replace();
-        request
-            .message_mut()
-            .attributes
-            .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
-        if let Err(error) = request.execute().await {
-            tracing::warn!(%address, link, %error, "cannot ask for the neighbour of a tunnel");
+        if managed {
+            let flags = NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed);
+            request.message_mut().attributes.push(flags);
         }
+        request.execute().await
     }
 }

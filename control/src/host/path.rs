@@ -13,7 +13,10 @@ pub type Pair = (IpAddr, IpAddr);
 pub struct Paths {
     routes: BTreeMap<Pair, Option<Route>>,
     dirty: BTreeSet<Pair>,
+    /// Neighbours that the kernel was asked to keep known since the host last changed.
     solicited: BTreeSet<(u32, IpAddr)>,
+    /// All that it was ever asked for, and still is.
+    managed: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Paths {
@@ -33,6 +36,8 @@ impl Paths {
     pub fn changed(&mut self, change: Change) {
         match change {
             Change::Neighbour(link, address) => {
+                // Somebody may have deleted it, and our wish with it.
+                self.solicited.remove(&(link, address));
                 let rests = |route: &Route| (route.link, route.next) == (link, address);
                 let dirty =
                     self.routes.iter().filter(|(_, route)| route.as_ref().is_some_and(rests));
@@ -48,7 +53,7 @@ impl Paths {
 
     /// Whether [`Paths::resolve`] has anything to do.
     pub fn pending(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.dirty.is_empty() || !self.unused().is_empty()
     }
 
     /// Resolves what is dirty. A neighbour that is not known is asked for once; its answer makes
@@ -62,6 +67,7 @@ impl Paths {
             let hop = match route {
                 Ok(route) => {
                     if self.solicited.insert((route.link, route.next)) {
+                        self.managed.insert((route.link, route.next));
                         host.solicit(route.link, route.next).await;
                     }
                     host.next_hop(&route, remote)
@@ -70,7 +76,27 @@ impl Paths {
             };
             resolved.push((pair, hop));
         }
+        for (link, next) in self.unused() {
+            self.solicited.remove(&(link, next));
+            self.managed.remove(&(link, next));
+            host.release(link, next).await;
+        }
         resolved
+    }
+
+    /// Neighbours that were asked for, and that no path rests on any more.
+    fn unused(&self) -> Vec<(u32, IpAddr)> {
+        let routes = self.routes.values().flatten();
+        let used: BTreeSet<(u32, IpAddr)> = routes.map(|route| (route.link, route.next)).collect();
+        self.managed.difference(&used).copied().collect()
+    }
+
+    /// Leaves all neighbours to the kernel again.
+    pub async fn release(&mut self, host: &Host) {
+        self.solicited.clear();
+        for (link, next) in std::mem::take(&mut self.managed) {
+            host.release(link, next).await;
+        }
     }
 }
 
@@ -92,13 +118,28 @@ mod tests {
             let route = Route { link: 7, next: pair(last).1, mtu: None };
             paths.routes.insert(pair(last), Some(route));
         }
+        paths.solicited.insert((7, pair(3).1));
         paths.changed(Change::Neighbour(7, pair(3).1));
         assert_eq!(paths.dirty, BTreeSet::from([pair(3)]));
+        assert!(paths.solicited.is_empty(), "a neighbour that was flushed is asked for again");
         paths.changed(Change::Neighbour(8, pair(2).1));
         assert_eq!(paths.dirty.len(), 1);
         paths.changed(Change::Routes);
         assert_eq!(paths.dirty.len(), 2);
         paths.want(&BTreeSet::from([pair(2)]));
         assert_eq!(paths.dirty, BTreeSet::from([pair(2)]));
+    }
+
+    #[test]
+    fn the_neighbour_of_a_tunnel_that_is_gone_is_left_to_the_kernel_again() {
+        let mut paths = Paths::default();
+        paths.want(&BTreeSet::from([pair(2)]));
+        paths.dirty.clear();
+        paths.routes.insert(pair(2), Some(Route { link: 7, next: pair(2).1, mtu: None }));
+        paths.managed.insert((7, pair(2).1));
+        assert!(!paths.pending());
+        paths.want(&BTreeSet::new());
+        assert!(paths.pending());
+        assert_eq!(paths.unused(), [(7, pair(2).1)]);
     }
 }

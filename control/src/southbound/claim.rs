@@ -9,11 +9,12 @@
 //! the port, compiled after the server answered all conditions (TRAP-8, TRAP-12); a child's only
 //! after its parent's shows in the database; a port that requests another chassis is never claimed.
 
+mod wanted;
 mod write;
 
 pub use write::Write;
 
-use super::binding::{Kind, PortRow, Verdict};
+use super::binding::PortRow;
 use ovn_xdp_datapath::key::InterfaceId;
 use ovn_xdp_datapath::publish::Tag;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -25,8 +26,13 @@ use uuid::Uuid;
 /// Time since the daemon started, handed in.
 pub type Now = Duration;
 
-/// How long a chassis that lost a port to another one leaves it alone.
-pub const POSTPONE: Duration = Duration::from_secs(2);
+/// How soon after a claim a chassis may take the same port back from another one (section 3.2):
+/// two chassis that both have the interface hand it to and fro at this pace, and not faster.
+///
+/// ovn-controller's own threshold is 500 ms between claims of one port (`controller/binding.c`), so
+/// a port that was claimed longer ago than that is taken back at once. Ours is the same: with a
+/// longer one we would lose every such contest against a stock chassis.
+pub const POSTPONE: Duration = Duration::from_millis(500);
 
 /// How long a refused write waits before it is tried again.
 pub const RETRY: Duration = Duration::from_secs(1);
@@ -133,8 +139,11 @@ pub struct Claims {
     local: BTreeMap<Uuid, Local>,
     unfinished: BTreeSet<Uuid>,
     postponed: HashMap<Arc<str>, Now>,
+    claimed: HashMap<Arc<str>, Now>,
     held: HashMap<Uuid, Now>,
     pending: HashSet<Uuid>,
+    suspects: HashMap<Uuid, u64>,
+    next_batch: u64,
     dirty: BTreeSet<Uuid>,
 }
 
@@ -151,6 +160,7 @@ impl Claims {
             None => {
                 self.pending.remove(&uuid);
                 self.held.remove(&uuid);
+                self.suspects.remove(&uuid);
                 self.rows.remove(&uuid)
             }
         };
@@ -160,6 +170,7 @@ impl Claims {
                 && self.by_name.get(&old.name) == Some(&uuid)
             {
                 self.by_name.remove(&old.name);
+                self.claimed.remove(&old.name);
             }
             if new.is_none_or(|new| new.parent != old.parent)
                 && let Some(parent) = &old.parent
@@ -188,7 +199,10 @@ impl Claims {
             && row.chassis != self.chassis
             && self.rows.get(&uuid).is_some_and(|old| old.chassis == self.chassis);
         if lost && self.local.get(&uuid).is_some_and(|local| local.role == Role::Main) {
-            self.postponed.insert(row.name.clone(), now + POSTPONE);
+            let until = self.claimed.get(&row.name).map_or(now, |claimed| *claimed + POSTPONE);
+            if until > now {
+                self.postponed.insert(row.name.clone(), until);
+            }
         }
         self.touch_children(&row.name);
         self.rows.insert(uuid, row)
@@ -237,6 +251,7 @@ impl Claims {
             self.writable = writable;
             self.pending.clear();
             self.held.clear();
+            self.suspects.clear();
             self.touch_ours();
         }
     }
@@ -248,13 +263,29 @@ impl Claims {
     }
 
     /// How the writes of these rows went. The rows themselves arrive by [`Claims::row`].
+    ///
+    /// The server takes all writes of a transaction or none. A refused one is tried again in two
+    /// halves, so that a row that it will not have ends up alone, and holds up no other.
     pub fn written(&mut self, rows: &[Uuid], committed: bool, now: Now) {
-        for row in rows {
-            if self.pending.remove(row) && !committed {
-                self.held.insert(*row, now + RETRY);
+        let halves = [self.next_batch, self.next_batch + 1];
+        self.next_batch += 2;
+        for (number, row) in rows.iter().enumerate() {
+            let pending = self.pending.remove(row);
+            if committed {
+                self.suspects.remove(row);
+            } else if pending {
+                self.suspects.insert(*row, halves[usize::from(2 * number >= rows.len())]);
+                if rows.len() == 1 {
+                    self.held.insert(*row, now + RETRY);
+                }
             }
             self.dirty.insert(*row);
         }
+    }
+
+    /// Which transaction a row's write belongs into: writes of one batch go out together.
+    pub fn batch(&self, row: Uuid) -> Option<u64> {
+        self.suspects.get(&row).copied()
     }
 
     /// A generation was published that holds all bindings handed out so far. `settled` says whether
@@ -298,6 +329,14 @@ impl Claims {
         self.local.iter().filter_map(|(row, local)| Some((row, local, self.rows.get(row)?)))
     }
 
+    /// What a chassis that leaves for good writes of the ports that it holds beside another one.
+    /// The reference to it would go with its row; `additional_encap` would stay.
+    pub fn farewell(&self) -> Vec<Write> {
+        let Some(me) = self.chassis else { return Vec::new() };
+        let additional = self.rows.iter().filter(|(_, row)| row.additional.contains(&me));
+        additional.map(|(uuid, _)| Write::LeaveAdditional { row: *uuid }).collect()
+    }
+
     /// A port bound here.
     pub fn get(&self, row: Uuid) -> Option<&Local> {
         self.local.get(&row)
@@ -311,12 +350,12 @@ impl Claims {
         let (children, parents): (Vec<Uuid>, Vec<Uuid>) =
             std::mem::take(&mut self.dirty).into_iter().partition(|row| self.is_child(*row));
         for row in parents {
-            self.settle(row, &mut actions);
+            self.settle(row, now, &mut actions);
         }
         let mut later = std::mem::take(&mut self.dirty);
         later.extend(children);
         for row in later {
-            self.settle(row, &mut actions);
+            self.settle(row, now, &mut actions);
         }
         actions
     }
@@ -362,7 +401,7 @@ impl Claims {
     }
 
     /// Brings one row's binding and its columns to what they should be.
-    fn settle(&mut self, uuid: Uuid, actions: &mut Vec<Action>) {
+    fn settle(&mut self, uuid: Uuid, now: Now, actions: &mut Vec<Action>) {
         let wanted = self.wanted(uuid);
         let before = self.local.get(&uuid).cloned();
         let same = match (&before, &wanted) {
@@ -398,52 +437,13 @@ impl Claims {
         }
         if let Some(write) = self.write(uuid) {
             self.pending.insert(uuid);
+            if let Write::Claim { .. } = write
+                && let Some(row) = self.rows.get(&uuid).filter(|row| row.chassis != self.chassis)
+            {
+                self.claimed.insert(row.name.clone(), now);
+            }
             actions.push(Action::Write(write));
         }
-    }
-
-    /// How a row should be bound here, if it should.
-    fn wanted(&self, uuid: Uuid) -> Option<Local> {
-        let row = self.rows.get(&uuid)?;
-        if self.by_name.get(&row.name) != Some(&uuid) || self.postponed.contains_key(&row.name) {
-            return None;
-        }
-        let own = match row.kind {
-            Kind::Vif => row.verdict(&self.name, &self.hostname),
-            Kind::Localport if !row.is_child() => Verdict::Main,
-            _ => return None,
-        };
-        let own = match (row.kind, own) {
-            (_, Verdict::Never) => return None,
-            (Kind::Localport, _) => Role::Unclaimed,
-            (_, Verdict::Main) => Role::Main,
-            (_, Verdict::Additional) => Role::Additional,
-        };
-        if let Some(parent) = &row.parent {
-            let parent = self.by_name.get(parent)?;
-            if self.is_child(*parent) {
-                return None;
-            }
-            let host = self.local.get(parent).filter(|host| host.role != Role::Unclaimed)?;
-            return Some(Local {
-                port: row.name.clone(),
-                tag: Some(row.tag?),
-                state: State::Claimed,
-                ..host.clone()
-            });
-        }
-        let vif = self.interfaces.get(&row.name)?;
-        if row.iface_id_ver.is_some() && row.iface_id_ver != vif.version {
-            return None;
-        }
-        Some(Local {
-            port: row.name.clone(),
-            interface: vif.interface,
-            tag: None,
-            role: own,
-            state: State::Claimed,
-            encap: vif.encap,
-        })
     }
 
     /// From MARK_UP to INSTALLED once the database shows what it should.
@@ -464,61 +464,6 @@ impl Claims {
             local.state = State::Installed;
             self.unfinished.remove(&uuid);
         }
-    }
-
-    /// The next change that a row needs, if the database can take it now.
-    fn write(&self, uuid: Uuid) -> Option<Write> {
-        let me = self.chassis.filter(|_| self.writable)?;
-        let row = self.rows.get(&uuid)?;
-        if self.pending.contains(&uuid) || self.held.contains_key(&uuid) {
-            return None;
-        }
-        let additional = row.additional.contains(&me);
-        let Some(local) = self.local.get(&uuid).filter(|local| local.role != Role::Unclaimed)
-        else {
-            return if !self.complete {
-                None
-            } else if row.chassis == Some(me) {
-                Some(Write::Release { row: uuid, lower: row.up == Some(true) })
-            } else if additional {
-                Some(Write::LeaveAdditional { row: uuid })
-            } else {
-                None
-            };
-        };
-        let encap = local.encap.and_then(|address| self.encaps.get(&address).copied());
-        match local.role {
-            Role::Additional if row.chassis == Some(me) => {
-                Some(Write::Release { row: uuid, lower: false })
-            }
-            Role::Additional if !additional => Some(Write::JoinAdditional { row: uuid, encap }),
-            Role::Main if row.chassis != Some(me) || row.encap != encap => {
-                let lower = row.up == Some(true) && row.chassis != Some(me);
-                Some(Write::Claim { row: uuid, encap, lower })
-            }
-            Role::Main if additional => Some(Write::LeaveAdditional { row: uuid }),
-            Role::Main => match (local.state, row.up) {
-                (State::MarkUp | State::Installed, Some(false)) if self.may_rise(row) => {
-                    Some(Write::Up { row: uuid, up: true })
-                }
-                (State::Claimed | State::WaitingSbCond | State::InstallFlows(_), Some(true)) => {
-                    Some(Write::Up { row: uuid, up: false })
-                }
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// A child waits for its parent's `up` to show in the database (NEST-10).
-    fn may_rise(&self, row: &PortRow) -> bool {
-        let Some(parent) = &row.parent else { return true };
-        let Some(parent) = self.by_name.get(parent) else { return false };
-        let installed = self
-            .local
-            .get(parent)
-            .is_some_and(|host| matches!(host.state, State::MarkUp | State::Installed));
-        installed && self.rows.get(parent).is_some_and(|row| row.up != Some(false))
     }
 }
 

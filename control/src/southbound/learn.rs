@@ -18,6 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+mod memory;
+
+pub use memory::ROWS;
+
 /// Facts that wait at most.
 pub const QUEUE: usize = 1024;
 /// Facts of one transaction.
@@ -31,6 +35,9 @@ const ATTEMPTS: u8 = 3;
 pub trait Names {
     /// The row of Datapath_Binding and `logical_port` of a port.
     fn port(&self, datapath: DatapathKey, port: PortKey) -> Option<(Uuid, Arc<str>)>;
+
+    /// Whether the port is a localnet port: a way into a network outside, and not a workload.
+    fn is_localnet(&self, datapath: DatapathKey, port: PortKey) -> bool;
 }
 
 /// The queue, and what the two tables say.
@@ -46,6 +53,7 @@ pub struct Learning {
     fdb_rows: HashMap<Uuid, (Mac, u32)>,
     binding_timestamp: bool,
     fdb_timestamp: bool,
+    remembered: u64,
     /// Facts that found the queue full.
     pub lost: u64,
 }
@@ -189,7 +197,7 @@ impl Learning {
             Learned::Neighbour { datapath, port, family, address, mac } => names
                 .port(datapath, port)
                 .and_then(|port| self.neighbour(port, ip(family, address), mac, stamp)),
-            Learned::Fdb { datapath, port, mac } => self.fdb(datapath, port, mac, stamp),
+            Learned::Fdb { datapath, port, mac } => self.fdb(datapath, port, mac, stamp, names),
             Learned::NeighbourUsed { datapath, port, family, address, mac } => names
                 .port(datapath, port)
                 .and_then(|(_, port)| self.used(port, ip(family, address), mac, stamp)),
@@ -243,13 +251,20 @@ impl Learning {
         })
     }
 
-    fn fdb(&self, datapath: DatapathKey, port: PortKey, mac: Mac, stamp: i64) -> Option<Value> {
+    fn fdb(
+        &self,
+        datapath: DatapathKey,
+        port: PortKey,
+        mac: Mac,
+        stamp: i64,
+        names: &impl Names,
+    ) -> Option<Value> {
         let mut columns = json!({ "port_key": port.get() });
         if self.fdb_timestamp {
             columns["timestamp"] = json!(stamp);
         }
         match self.fdb.get(&(mac, datapath.get())) {
-            Some((_, known)) if *known == port.get() => None,
+            Some((_, known)) if !moves(*known, port, datapath, names) => None,
             Some((row, _)) => Some(json!({
                 "op": "update", "table": "FDB", "where": [is(*row)], "row": columns,
             })),
@@ -260,6 +275,13 @@ impl Learning {
             }
         }
     }
+}
+
+/// Whether an address that was seen at another port is there now. What a workload said of itself
+/// wins over what comes from the network outside, which may be its own frame coming back (PIN-04).
+fn moves(known: u16, port: PortKey, datapath: DatapathKey, names: &impl Names) -> bool {
+    let workload = PortKey::new(known).is_some_and(|known| !names.is_localnet(datapath, known));
+    known != port.get() && !(workload && names.is_localnet(datapath, port))
 }
 
 fn ip(family: Family, address: u128) -> IpAddr {

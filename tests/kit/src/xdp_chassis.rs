@@ -161,6 +161,16 @@ impl XdpChassis {
         Ok(found.is_some_and(|row| row["state"].as_str() == Some("INSTALLED")))
     }
 
+    /// Waits until `count` tunnels know their next hops.
+    pub fn wait_for_tunnels(&self, count: usize) -> Result<()> {
+        wait::until(&format!("{count} tunnels of {} to be ready", self.name), PATIENCE, || {
+            let show = self.show().map_err(|error| format!("{error:#}"))?;
+            let tunnels = show["tunnels"].as_array().map_or(&[][..], Vec::as_slice);
+            let ready = tunnels.iter().filter(|tunnel| tunnel["next_hop"].is_string()).count();
+            if ready == count { Ok(()) } else { Err(format!("{tunnels:#?}")) }
+        })
+    }
+
     /// How many frames were dropped for a reason (its label), over all ports and those of no port.
     pub fn drops(&self, reason: &str) -> Result<u64> {
         let show = self.show()?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::host::hop::NextHop;
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
 use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId};
@@ -6,6 +7,7 @@ use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::value::{Atom, Datum};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use std::sync::Arc;
 
 const TEXT: &str = r#"
 system-id = "hv1"
@@ -24,6 +26,10 @@ impl Names for NoNames {
     fn port(&self, _: DatapathKey, _: PortKey) -> Option<(Uuid, Arc<str>)> {
         Some((Uuid::nil(), "lrp".into()))
     }
+
+    fn is_localnet(&self, _: DatapathKey, _: PortKey) -> bool {
+        false
+    }
 }
 
 #[derive(Default)]
@@ -33,13 +39,16 @@ struct FakeCompiler {
     peers: BTreeSet<IpAddr>,
     local: Vec<(Uuid, DatapathKey)>,
     generation: u64,
+    applied: Vec<String>,
     /// Publishing finds nothing new for the workers.
     unchanged: bool,
 }
 
 impl Compiler for FakeCompiler {
     type Names = NoNames;
-    fn apply(&mut self, _: &[Change]) {}
+    fn apply(&mut self, changes: &[Change]) {
+        self.applied.extend(changes.iter().map(|change| change.table.to_string()));
+    }
     fn set_interface(&mut self, _: InterfaceId, _: &str) {}
     fn remove_interface(&mut self, _: InterfaceId) {}
     fn bind(&mut self, _: Uuid, port: &Arc<str>, interface: InterfaceId, _: Option<Tag>) {
@@ -94,6 +103,9 @@ impl Ports for FakePorts {
         self.attached.remove(&id);
     }
     fn open_nic(&mut self, name: &str) -> Result<u16, String> {
+        if self.broken {
+            return Err("no".to_owned());
+        }
         self.nics.push(name.to_owned());
         Ok(self.nics.len() as u16 - 1)
     }
@@ -329,15 +341,15 @@ fn a_tunnel_carries_packets_once_its_next_hop_is_known_and_its_nic_open() {
     assert_eq!(world.engine.tunnels.pairs(), BTreeSet::from([pair]));
     assert_eq!(world.engine.compiler.peers, BTreeSet::from([pair.1]));
     let hop = NextHop { link: 9, source: [1; 6], destination: [2; 6], mtu: 1500 };
-    world.engine.hop(pair, Ok(hop), &world.links);
+    world.engine.hop(pair, Ok(hop), &world.links, world.now);
     let way = world.engine.compiler.tunnels.values().next().unwrap();
     assert_eq!(way.tunnel.link.unwrap().nic, 0);
     assert_eq!(world.engine.ports.nics, ["eth1"]);
     let error = Unresolved::NoNeighbour { link: 9, next: pair.1 };
-    world.engine.hop(pair, Err(error), &world.links);
+    world.engine.hop(pair, Err(error), &world.links, world.now);
     let way = world.engine.compiler.tunnels.values().next().unwrap();
     assert_eq!(way.tunnel.link, None);
-    world.engine.hop(pair, Ok(hop), &world.links);
+    world.engine.hop(pair, Ok(hop), &world.links, world.now);
     assert_eq!(world.engine.ports.nics.len(), 1, "the NIC is open already");
 }
 
@@ -407,4 +419,162 @@ fn conditions_are_asked_for_once() {
     let row = Row::made("Address_Set", [("addresses", empty)]);
     world.change(vec![change("Address_Set", Uuid::from_u128(9), Some(row))]);
     assert!(world.turn().conditions.is_none());
+}
+
+fn fdb() -> Learned {
+    Learned::Fdb {
+        datapath: DatapathKey::new(1).unwrap(),
+        port: PortKey::new(1).unwrap(),
+        mac: [2; 6],
+    }
+}
+
+#[test]
+fn on_a_file_what_workers_learned_reaches_the_compiler() {
+    let config = Config::parse(TEXT).unwrap();
+    let engine = Engine::new(config, FakeCompiler::default(), FakePorts::default(), true);
+    let mut world = World { engine, links: Links::default(), now: Duration::ZERO };
+    world.engine.initial();
+    world.engine.learned(fdb(), world.now, Duration::from_millis(10));
+    world.turn();
+    assert!(world.engine.compiler.applied.is_empty());
+    world.now = world.engine.deadline().unwrap();
+    let before = world.engine.generation.0;
+    world.turn();
+    assert_eq!(world.engine.compiler.applied, ["FDB"]);
+    assert!(world.engine.generation.0 > before);
+    assert_eq!(world.engine.deadline(), None);
+}
+
+#[test]
+fn what_was_learned_while_the_database_is_away_is_kept_within_bounds_and_written_later() {
+    use crate::southbound::learn::{BATCH, QUEUE};
+    let mut world = World::new(TEXT);
+    world.connect();
+    world.engine.writable(false, world.now);
+    for number in 0..QUEUE as u32 + 5 {
+        let Learned::Fdb { datapath, port, .. } = fdb() else { unreachable!() };
+        let [a, b, c, d] = number.to_be_bytes();
+        let learned = Learned::Fdb { datapath, port, mac: [2, 0, a, b, c, d] };
+        world.engine.learned(learned, world.now, Duration::ZERO);
+    }
+    assert_eq!(world.engine.learning.lost, 5);
+    assert!(of(&world.turn(), &Concern::Learning).is_none());
+    assert_eq!(world.engine.deadline(), None, "nothing is due before the database is back");
+    world.engine.initial();
+    world.engine.writable(true, world.now);
+    assert_eq!(of(&world.turn(), &Concern::Learning).unwrap().len(), BATCH);
+}
+
+#[test]
+fn a_sync_does_not_return_while_flows_of_a_new_datapath_are_on_their_way() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let turn = world.turn();
+    world.settle(&turn);
+    world.turn();
+    world.change(vec![change("Port_Binding", VM, Some(port(None, false)))]);
+    world.nb_cfg(7);
+    world.link(5, "tap0");
+    assert!(world.turn().conditions.is_some(), "its datapath is local now");
+    world.engine.conditions_sent(2);
+    for _ in 0..3 {
+        world.engine.workers_at(world.engine.generation.0);
+        assert!(of(&world.turn(), &Concern::Barrier).is_none());
+    }
+    world.engine.conditions_settled(2);
+    assert!(of(&world.turn(), &Concern::Barrier).is_none(), "the workers are behind");
+    world.engine.workers_at(world.engine.generation.0);
+    assert!(of(&world.turn(), &Concern::Barrier).is_some());
+}
+
+fn northd(world: &mut World, version: &str) {
+    let options = Datum::map([("northd_internal_version", version)]);
+    let row = Row::made("SB_Global", [("nb_cfg", Datum::from(7)), ("options", options)]);
+    world.change(vec![change("SB_Global", Uuid::from_u128(4), Some(row))]);
+}
+
+#[test]
+fn a_chassis_that_matches_northd_stands_still_while_northd_is_another() {
+    let mut world = World::new(&format!("ovn-match-northd-version = true\n{TEXT}"));
+    world.connect();
+    northd(&mut world, "23.03.1-20.27.0-70.6");
+    let turn = world.turn();
+    world.settle(&turn);
+    world.turn();
+    let generation = world.engine.generation.0;
+    northd(&mut world, "24.03.0-20.33.0-72.6");
+    world.change(vec![change("Port_Binding", VM, Some(port(None, false)))]);
+    world.link(5, "tap0");
+    world.engine.workers_at(generation);
+    let turn = world.turn();
+    assert!(turn.transactions.is_empty() && turn.conditions.is_none());
+    assert_eq!(world.engine.generation.0, generation);
+    assert_eq!(world.engine.deadline(), None);
+    let frozen = world.engine.frozen.as_ref().unwrap().to_string();
+    assert!(frozen.contains("24.03.0") && frozen.contains("restart"), "{frozen}");
+    northd(&mut world, "23.03.1-20.27.0-70.6");
+    let turn = world.turn();
+    assert!(of(&turn, &Concern::Claims(vec![VM])).is_some());
+    assert!(world.engine.generation.0 > generation);
+}
+
+#[test]
+fn a_chassis_that_need_not_match_follows_any_northd() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    northd(&mut world, "23.03.1-20.27.0-70.6");
+    world.turn();
+    let generation = world.engine.generation.0;
+    northd(&mut world, "24.03.0-20.33.0-72.6");
+    world.turn();
+    assert!(world.engine.generation.0 > generation && world.engine.frozen.is_none());
+}
+
+#[test]
+fn a_nic_that_cannot_be_opened_is_named_as_the_reason() {
+    let mut world = World::new(TEXT);
+    world.engine.ports.broken = true;
+    world.link(9, "eth1");
+    let pair = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let hop = NextHop { link: 9, source: [1; 6], destination: [2; 6], mtu: 1500 };
+    world.engine.hop(pair, Ok(hop), &world.links, world.now);
+    assert_eq!(world.engine.unresolved[&pair].to_string(), "cannot open the NIC eth1: no");
+}
+
+#[test]
+fn nothing_is_due_while_the_server_is_away() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    world.engine.written(&Concern::Registration, false, world.now);
+    world.engine.writable(false, world.now);
+    world.turn();
+    assert_eq!(world.engine.deadline(), None);
+}
+
+#[test]
+fn a_chassis_that_leaves_lets_go_of_every_port_also_of_one_that_it_holds_beside_another() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let columns = [
+        ("logical_port", Datum::from("vm1")),
+        ("type", Datum::from("")),
+        ("chassis", Datum::from(Uuid::from_u128(77))),
+        ("additional_chassis", Datum::from(ME)),
+    ];
+    world.change(vec![change("Port_Binding", VM, Some(Row::made("Port_Binding", columns)))]);
+    world.turn();
+    let operations = world.engine.farewell();
+    let mutations: Vec<&Value> = operations[0]["mutations"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&mutations[0][0], &mutations[0][1]),
+        (&"additional_chassis".into(), &"delete".into())
+    );
+    assert_eq!(mutations[1][0], "additional_encap");
+    let ours = serde_json::json!(["chassis", "==", ["uuid", ME.to_string()]]);
+    let released =
+        operations.iter().find(|operation| operation["where"] == serde_json::json!([ours]));
+    assert_eq!(released.unwrap()["row"]["chassis"], serde_json::json!(["set", []]));
+    let last: Vec<&Value> = operations.iter().rev().take(2).map(|op| &op["table"]).collect();
+    assert_eq!(last, ["Chassis_Private", "Chassis"]);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::southbound::binding::{Kind, Verdict};
 use ovn_xdp_datapath::key::VlanId;
 use proptest::prelude::*;
 
@@ -402,22 +403,73 @@ fn only_the_instance_with_the_right_version_is_bound() {
 }
 
 #[test]
-fn a_port_lost_to_another_chassis_is_left_alone_for_two_seconds() {
+fn two_chassis_that_both_have_a_port_hand_it_to_and_fro_only_every_half_second() {
     let mut world = World::new();
     let vm = world.put(10, port("vm1"));
     world.plug("vm1", 1);
-    world.rest();
-    world.writes.clear();
-    let stolen = PortRow { chassis: Some(OTHER), ..world.rows[&vm].clone() };
-    world.put(10, stolen);
+    world.turn(true);
+    let claimed = world.now;
+    assert_eq!(world.rows[&vm].chassis, Some(ME));
+    world.now += at(100);
+    world.put(10, PortRow { chassis: Some(OTHER), ..world.rows[&vm].clone() });
     let actions = world.turn(true);
     assert!(matches!(&actions[..], [Action::Unbind { .. }]), "{actions:?}");
-    assert_eq!(world.claims.deadline(), Some(world.now + POSTPONE));
-    world.now += POSTPONE - at(1);
+    assert_eq!(world.claims.deadline(), Some(claimed + POSTPONE));
+    world.now = claimed + POSTPONE - at(1);
     assert!(world.turn(true).is_empty());
     world.now += at(1);
     world.turn(true);
     assert_eq!(world.rows[&vm].chassis, Some(ME));
+}
+
+#[test]
+fn a_port_that_was_ours_for_long_is_taken_back_at_once_as_ovn_controller_does() {
+    let mut world = World::new();
+    let vm = world.put(10, port("vm1"));
+    world.plug("vm1", 1);
+    world.rest();
+    world.put(10, PortRow { chassis: Some(OTHER), ..world.rows[&vm].clone() });
+    world.turn(true);
+    assert_eq!(world.rows[&vm].chassis, Some(ME));
+}
+
+#[test]
+fn one_row_that_the_server_refuses_does_not_hold_up_the_others() {
+    let names: Vec<String> = (0..33).map(|number| format!("vm{number}")).collect();
+    let mut claims = Claims::new("hv1", "");
+    claims.chassis(Some(ME), BTreeMap::new());
+    claims.writable(true);
+    let mut rows = BTreeMap::new();
+    for (number, name) in names.iter().enumerate() {
+        let uuid = Uuid::from_u128(100 + number as u128);
+        rows.insert(uuid, port(name));
+        claims.row(uuid, Some(port(name)), at(0));
+        let vif = Vif { interface: InterfaceId(number as u32), version: None, encap: None };
+        claims.interface(name.as_str().into(), Some(vif));
+    }
+    let bad = Uuid::from_u128(117);
+    for _ in 0..8 {
+        // All of this happens before the first retry is due.
+        let mut batches: BTreeMap<Option<u64>, Vec<Uuid>> = BTreeMap::new();
+        for action in claims.run(at(1)) {
+            if let Action::Write(write) = action {
+                batches.entry(claims.batch(write.row())).or_default().push(write.row());
+            }
+        }
+        for batch in batches.into_values() {
+            let committed = !batch.contains(&bad);
+            for uuid in batch.iter().filter(|_| committed) {
+                let row = rows.get_mut(uuid).unwrap();
+                row.chassis = Some(ME);
+                claims.row(*uuid, Some(row.clone()), at(1));
+            }
+            claims.written(&batch, committed, at(1));
+        }
+    }
+    let unclaimed: Vec<&Uuid> =
+        rows.iter().filter(|(_, row)| row.chassis.is_none()).map(|(uuid, _)| uuid).collect();
+    assert_eq!(unclaimed, [&bad]);
+    assert_eq!(claims.deadline(), Some(at(1) + RETRY));
 }
 
 #[test]

@@ -11,6 +11,10 @@ impl Names for Router {
     fn port(&self, _: DatapathKey, port: PortKey) -> Option<(Uuid, Arc<str>)> {
         (port.get() < 100).then(|| (Uuid::from_u128(9), Arc::from(format!("lrp{port}"))))
     }
+
+    fn is_localnet(&self, _: DatapathKey, port: PortKey) -> bool {
+        port.get() == 50
+    }
 }
 
 fn neighbour(address: u128, mac: Mac) -> Learned {
@@ -172,4 +176,65 @@ proptest! {
         }
         prop_assert_eq!(written, distinct.len().min(QUEUE));
     }
+}
+
+fn seen(port: u16, mac: Mac) -> Learned {
+    Learned::Fdb { datapath: DatapathKey::new(1).unwrap(), port: PortKey::new(port).unwrap(), mac }
+}
+
+fn fdb(port: i64) -> Row {
+    let mac = ("mac", Datum::from("02:00:00:00:00:01"));
+    Row::made("FDB", [mac, ("dp_key", Datum::from(1)), ("port_key", Datum::from(port))])
+}
+
+#[test]
+fn the_address_of_a_workload_is_not_taken_away_by_its_own_frame_coming_back_from_outside() {
+    let row = Uuid::from_u128(5);
+    for (known, port, written) in [(2, 50, 0), (50, 2, 1), (2, 3, 1), (3, 3, 0)] {
+        let mut learning = Learning::new(true, true);
+        learning.fdb_row(row, Some(&fdb(known)));
+        learning.learned(seen(port, MAC), at(0), at(0));
+        let operations = learning.take(at(0), at(0), &Router);
+        assert_eq!(operations.len(), written, "from {known} to {port}");
+    }
+}
+
+/// What a daemon on a file does with what is due.
+fn remember(learning: &mut Learning, now: Duration) -> usize {
+    let changes = learning.remember(now, &Router);
+    for change in &changes {
+        match &*change.table {
+            "MAC_Binding" => learning.binding_row(change.row, change.new.as_deref()),
+            "FDB" => learning.fdb_row(change.row, change.new.as_deref()),
+            table => panic!("{table}"),
+        }
+    }
+    changes.len()
+}
+
+#[test]
+fn on_a_file_what_was_learned_is_remembered_and_an_address_that_moves_is_followed() {
+    let mut learning = Learning::default();
+    learning.binding_row(Uuid::from_u128(5), Some(&binding("10.0.0.1", "02:00:00:00:00:01")));
+    learning.learned(neighbour(0x0a000001, MAC), at(0), at(10));
+    assert_eq!(remember(&mut learning, at(9)), 0, "not due");
+    assert_eq!(remember(&mut learning, at(10)), 0, "the file says so");
+    learning.learned(neighbour(0x0a000001, [2; 6]), at(20), at(0));
+    learning.learned(neighbour(0x0a000002, MAC), at(20), at(0));
+    learning.learned(seen(2, MAC), at(20), at(0));
+    assert_eq!(remember(&mut learning, at(20)), 3);
+    assert_eq!(learning.binding_rows.len(), 2, "the row of the file was changed, not doubled");
+    learning.learned(seen(3, MAC), at(30), at(0));
+    assert_eq!(remember(&mut learning, at(30)), 1);
+    assert_eq!(learning.fdb.values().map(|(_, port)| *port).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_the_rest_is_counted() {
+    let mut learning = Learning::default();
+    for address in 0..u128::from(ROWS) + 7 {
+        learning.learned(neighbour(address, MAC), at(0), at(0));
+        remember(&mut learning, at(0));
+    }
+    assert_eq!((learning.binding_rows.len() as u64, learning.lost), (ROWS, 7));
 }

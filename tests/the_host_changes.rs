@@ -1,0 +1,161 @@
+//! What an operator does to a host's links, addresses and neighbours under a running chassis: the
+//! tunnels follow, and nobody restarts anything.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use ovn_xdp_kit::chassis::Chassis;
+use ovn_xdp_kit::link::{Mac, Underlay, mac};
+use ovn_xdp_kit::topology::{self, CHASSIS, PORTS, Workloads};
+use ovn_xdp_kit::traffic;
+use ovn_xdp_kit::wait::{self, PATIENCE};
+use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
+
+const EACH: Duration = Duration::from_millis(500);
+
+/// Removed from top to bottom.
+struct Lab {
+    workloads: Workloads,
+    hypervisors: [XdpChassis; 2],
+    _underlay: Underlay,
+    _directory: tempfile::TempDir,
+}
+
+impl Lab {
+    /// Two chassis of ours on the database that the demo has.
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/recorded/southbound.db");
+        let file = directory.path().join("southbound.db");
+        std::fs::copy(recorded, &file).unwrap();
+        let remote = format!("file:{}", file.display());
+        let underlay = Underlay::new(1500).unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
+        let chassis = |(name, address): (&'static str, [u8; 4])| {
+            let address = (IpAddr::from(address), 24);
+            let remote = &remote;
+            let options =
+                XdpOptions { binary, name, remote, address, identity: None, settings: "" };
+            XdpChassis::prepare(&underlay, options).unwrap()
+        };
+        let mut hypervisors = CHASSIS.map(chassis);
+        let [hv1, hv2] = &mut hypervisors;
+        let workloads = Workloads::start([hv1, hv2], topology::MTU).unwrap();
+        for hypervisor in &mut hypervisors {
+            hypervisor.start().unwrap();
+        }
+        let lab = Self { workloads, hypervisors, _underlay: underlay, _directory: directory };
+        lab.reaches("after the start");
+        lab
+    }
+
+    fn ip(&self, chassis: usize, arguments: &str) {
+        self.hypervisors[chassis].namespace().ip(arguments).unwrap();
+    }
+
+    /// Waits until a VM of one chassis reaches a VM of the other again, both ways.
+    fn reaches(&self, when: &str) {
+        for (from, to) in [("vm1", "vm2"), ("vm2", "vm1")] {
+            let from = self.workloads.get(from).unwrap();
+            let target: Ipv4Addr = self.workloads.get(to).unwrap().addresses().v4;
+            wait::until(&format!("{} to reach {to} {when}", from.role()), PATIENCE, || {
+                let pings = traffic::ping(from.namespace(), target.into(), 1, EACH);
+                match pings.map_err(|error| format!("{error:#}"))?.received {
+                    1 => Ok(()),
+                    _ => Err(format!("{:#}", self.hypervisors[0].show().unwrap_or_default())),
+                }
+            })
+            .unwrap();
+        }
+    }
+
+    fn tunnel_waits(&self, chassis: usize) {
+        wait::until("the tunnel to have no next hop", PATIENCE, || {
+            let show = self.hypervisors[chassis].show().map_err(|error| format!("{error:#}"))?;
+            match show["tunnels"][0]["next_hop"].is_null() {
+                true => Ok(()),
+                false => Err(format!("{show:#}")),
+            }
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn tunnels_follow_the_underlays_links_addresses_routes_and_neighbours() {
+    let lab = Lab::start();
+    let link = Underlay::LINK;
+
+    mac(lab.hypervisors[1].namespace(), link, Mac([2, 0xee, 0, 0, 0, 7])).unwrap();
+    lab.ip(1, &format!("link set dev {link} down"));
+    lab.ip(1, &format!("link set dev {link} up"));
+    lab.reaches("after its NIC got another MAC address");
+
+    lab.ip(0, "neigh flush all");
+    lab.ip(0, &format!("neigh del 192.0.2.2 dev {link}"));
+    lab.reaches("after its neighbour was forgotten");
+
+    lab.ip(0, &format!("link set dev {link} down"));
+    lab.tunnel_waits(0);
+    lab.ip(0, &format!("link set dev {link} up"));
+    lab.reaches("after its link was down");
+
+    lab.ip(0, &format!("addr del 192.0.2.1/24 dev {link}"));
+    lab.tunnel_waits(0);
+    lab.ip(0, &format!("addr add 192.0.2.1/24 dev {link}"));
+    lab.reaches("after its address was gone");
+}
+
+#[test]
+fn a_workloads_interface_that_is_replaced_or_renamed_is_followed() {
+    let mut lab = Lab::start();
+    let plain = PORTS.iter().find(|port| port.name == "plain").unwrap();
+    let vm1 = |lab: &Lab, when: &str| {
+        let from = lab.workloads.get("vm1").unwrap();
+        let target = lab.workloads.get("plain").unwrap().addresses().v4.into();
+        wait::until(&format!("vm1 to reach plain {when}"), PATIENCE, || {
+            let pings = traffic::ping(from.namespace(), target, 1, EACH);
+            match pings.map_err(|error| format!("{error:#}"))?.received {
+                1 => Ok(()),
+                _ => Err(format!("{:#}", lab.hypervisors[1].show().unwrap_or_default())),
+            }
+        })
+        .unwrap();
+    };
+    vm1(&lab, "at first");
+
+    // Its namespace, and with it the pair of links, goes and is made anew under the same names.
+    lab.workloads.remove("plain");
+    lab.workloads.add(plain, &mut lab.hypervisors[1]).unwrap();
+    vm1(&lab, "when its interface is another of the same name");
+
+    lab.ip(1, "link set dev plain name elsewhere");
+    wait::until("plain to be missed", PATIENCE, || {
+        let show = lab.hypervisors[1].show().map_err(|error| format!("{error:#}"))?;
+        let waiting = show["waiting"][0]["reason"].as_str().unwrap_or_default();
+        match waiting.contains("does not exist") {
+            true => Ok(()),
+            false => Err(format!("{show:#}")),
+        }
+    })
+    .unwrap();
+    lab.ip(1, "link set dev elsewhere name plain");
+    vm1(&lab, "when its interface has its name again");
+}
+
+#[test]
+fn a_chassis_that_leaves_gives_the_kernels_neighbours_back() {
+    let mut lab = Lab::start();
+    let managed = |lab: &Lab| {
+        let neighbours = lab.hypervisors[0].namespace().ip("neigh show 192.0.2.2").unwrap();
+        neighbours.contains("managed")
+    };
+    assert!(managed(&lab), "the next hop of a tunnel is kept fresh");
+    let mut show = std::process::Command::new(env!("CARGO_BIN_EXE_ovn-xdp"));
+    let show = show.arg("show").arg("--config").arg(lab.hypervisors[0].configuration());
+    let told = String::from_utf8(show.output().unwrap().stdout).unwrap();
+    assert!(told.lines().any(|line| line.contains("hv2") && line.contains("192.0.2.2")), "{told}");
+    lab.hypervisors[0].leave().unwrap();
+    assert!(!managed(&lab));
+}
