@@ -8,6 +8,10 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ovn_xdp_compile::{Compiler, Identity, LocalPort};
 use ovn_xdp_datapath::key::InterfaceId;
+use ovn_xdp_datapath::program::Pipeline;
+use ovn_xdp_logical::action::{OptionTable, Parameters, Position, parse_actions};
+use ovn_xdp_logical::parse::parse;
+use ovn_xdp_logical::symbol::Symbols;
 use ovn_xdp_ovsdb::replica::Change;
 use ovn_xdp_ovsdb::row::{Row, Shape};
 use ovn_xdp_ovsdb::schema::ColumnType;
@@ -27,6 +31,7 @@ const ADDRESSES: usize = 450;
 struct Rows {
     shapes: HashMap<&'static str, Arc<Shape>>,
     changes: Vec<Change>,
+    flows: usize,
 }
 
 impl Rows {
@@ -63,6 +68,7 @@ impl Rows {
         matches: &str,
         actions: &str,
     ) {
+        self.flows += 1;
         self.add(
             "Logical_Flow",
             vec![
@@ -119,7 +125,7 @@ fn rows() -> Rows {
         rows.flow(switches[0], "egress", 4, 1000 + (n % 1000) as i64, &matches, "next;");
     }
     let mut port = 0;
-    while rows.changes.len() < FLOWS {
+    while rows.flows < FLOWS {
         let (n, host) = (port % SWITCHES, port / SWITCHES);
         let (switch, name) = (switches[n], format!("p{n}-{host}"));
         let mac = format!("0a:00:{:02x}:{:02x}:{:02x}:01", n, host / 256, host % 256);
@@ -190,9 +196,40 @@ fn compile(changes: &[Change]) -> Compiler {
     compiler
 }
 
+/// What the texts alone cost, without names, tables or datapaths.
+fn read(c: &mut Criterion) {
+    let rows = rows();
+    let text = |row: &Row, column| Arc::clone(row.string(column).expect("a flow has texts"));
+    let texts: Vec<(Arc<str>, Arc<str>)> = rows
+        .changes
+        .iter()
+        .filter(|change| *change.table == *"Logical_Flow")
+        .filter_map(|change| change.new.as_ref())
+        .map(|row| (text(row, "match"), text(row, "actions")))
+        .collect();
+    let none = OptionTable::default();
+    let parameters = Parameters {
+        symbols: Symbols::flow(),
+        position: Position::new(Pipeline::Ingress, 0),
+        dhcp_options: &none,
+        dhcpv6_options: &none,
+    };
+    let mut group = c.benchmark_group("read");
+    group.sample_size(10).throughput(Throughput::Elements(texts.len() as u64));
+    group.bench_function(format!("the texts of {} flows", texts.len()), |b| {
+        b.iter(|| {
+            for (matches, actions) in &texts {
+                black_box(parse(matches, Symbols::flow()).unwrap().annotate());
+                black_box(parse_actions(actions, &parameters).unwrap());
+            }
+        });
+    });
+    group.finish();
+}
+
 fn start(c: &mut Criterion) {
     let rows = rows();
-    let flows = rows.changes.iter().filter(|change| *change.table == *"Logical_Flow").count();
+    let flows = rows.flows;
     let mut group = c.benchmark_group("start");
     group.sample_size(10).throughput(Throughput::Elements(flows as u64));
     group.bench_function(format!("{flows} flows from rows to tables"), |b| {
@@ -249,5 +286,5 @@ fn change(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, start, change);
+criterion_group!(benches, read, start, change);
 criterion_main!(benches);

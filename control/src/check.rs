@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The remote.
-    #[error("--db: {0}")]
+    #[error("--db")]
     Remote(#[from] RemoteError),
     /// No answer.
     #[error("--db {db}: {reason}")]

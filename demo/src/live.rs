@@ -87,6 +87,7 @@ pub fn add_container(screen: &Screen, lab: &mut Lab) -> Result<usize> {
     let background =
         Numbered::start(speaker.namespace(), target.namespace(), target.addresses().v4.into())?;
 
+    await_more(&background)?;
     let probe = Probe::new(lab)?;
     let stop = AtomicBool::new(false);
     let (up, delivered) = std::thread::scope(|scope| {
@@ -109,6 +110,7 @@ pub fn add_container(screen: &Screen, lab: &mut Lab) -> Result<usize> {
         let up = waiting.join().map_err(joined)??;
         Ok::<_, anyhow::Error>((up - start, arrival?? - start))
     })?;
+    await_more(&background)?;
     let tally = background.finish()?;
     screen.line(&format!(
         "ovn-nbctl lsp-add {} {} {parent} {tag}   (namespace {})",
@@ -124,6 +126,15 @@ pub fn add_container(screen: &Screen, lab: &mut Lab) -> Result<usize> {
         tally.sent
     ));
     Ok(usize::from(lost > 0))
+}
+
+/// Waits until the background traffic has gone on for a while.
+fn await_more(traffic: &Numbered) -> Result<()> {
+    let enough = traffic.tally().received + 500;
+    wait::until("the background traffic to go on", PATIENCE, || {
+        let tally = traffic.tally();
+        if tally.received >= enough { Ok(()) } else { Err(format!("{tally:?}")) }
+    })
 }
 
 /// A datagram each millisecond to the container, and the eye that waits for the first.

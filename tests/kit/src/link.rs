@@ -106,6 +106,10 @@ impl Underlay {
         let namespace = Namespace::new("underlay")?;
         namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         bridge(&namespace, "br0")?;
+        // A wire has no firewall; a kernel without the bridge's has no such setting.
+        for family in ["ip", "ip6", "arp"] {
+            let _ = namespace.sysctl(&format!("net/bridge/bridge-nf-call-{family}tables"), "0");
+        }
         Ok(Self { namespace, mtu })
     }
 

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -70,6 +71,8 @@ type Nest = Arc<Mutex<Nested>>;
 pub struct Workload {
     namespace: Namespace,
     addresses: Addresses,
+    /// The namespace and name of the other end of its interface.
+    far_end: (String, String),
     /// What this VM does with its containers' tags, once it has one.
     nest: Mutex<Option<Nest>>,
     /// What this container's VM does with its tag.
@@ -93,7 +96,8 @@ impl Workload {
         if plain_frames {
             hand_over_plain_frames(&namespace, LINK)?;
         }
-        let workload = Self { namespace, addresses, nest: Mutex::default(), nested: None };
+        let far_end = (hypervisor.name().to_owned(), link.to_owned());
+        let workload = Self { namespace, addresses, far_end, nest: Mutex::default(), nested: None };
         workload.configure()?;
         Ok(workload)
     }
@@ -115,7 +119,8 @@ impl Workload {
             .enter(|| self.give_tag(&inner, tag))?
             .with_context(|| format!("cannot nest {role} in {}", self.role()))?;
         let nested = Some((nest, tag));
-        let container = Self { namespace, addresses, nest: Mutex::default(), nested };
+        let far_end = (self.namespace.name().to_owned(), inner);
+        let container = Self { namespace, addresses, far_end, nest: Mutex::default(), nested };
         container.configure()?;
         Ok(container)
     }
@@ -135,8 +140,12 @@ impl Workload {
         self.addresses
     }
 
-    /// Sets its MTU, in bytes of IP packet.
+    /// Sets its MTU, in bytes of IP packet, and that of its interface's other end.
     pub fn mtu(&self, mtu: u32) -> Result<()> {
+        let (namespace, link) = &self.far_end;
+        let mut far = Command::new("ip");
+        far.args(["-n", namespace, "link", "set", "dev", link, "mtu", &mtu.to_string()]);
+        process::run(&mut far)?;
         link::mtu(&self.namespace, LINK, mtu)
     }
 
