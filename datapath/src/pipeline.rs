@@ -267,6 +267,8 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             Start::Tunnel { outport, inport, .. } => {
                 branch.from_tunnel = true;
                 branch.context.set(field::OUTPORT, u128::from(outport.get()));
+                // Upstream looks up the egress key alone; ENC-13 asks for both, as egress rules may
+                // match on the ingress port.
                 let known = |key: PortKey| datapath.ports.contains_key(&key);
                 let exists = known(outport) || datapath.groups.contains_key(&outport);
                 if !exists || PortKey::new(inport).is_some_and(|inport| !known(inport)) {

@@ -4,6 +4,10 @@ use super::*;
 
 impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// Runs operations until one leads elsewhere.
+    ///
+    /// What comes after `next` or `output` goes on with the packet as it was there. Upstream it goes
+    /// on with what the pipelines behind made of it, as a resubmit shares the packet; no northd
+    /// writes flows that could tell.
     pub(super) fn program(
         &mut self,
         branch: &mut Branch<'g>,
