@@ -189,6 +189,9 @@ fn hypervisor(
         _ => Ports::Packet,
     };
     let remote = central.map(Central::remote).unwrap_or_default();
+    // One machine plays both hypervisors: their workers must not be pinned to the same core.
+    let cores = std::thread::available_parallelism()?.get();
+    let settings = format!("[datapath]\ncores = [{}]\n", n % cores);
     Ok(match kind {
         Kind::Ours => Hypervisor::Chassis(Box::new(XdpChassis::new(
             underlay,
@@ -198,7 +201,7 @@ fn hypervisor(
                 remote: &remote,
                 address,
                 identity: None,
-                settings: "",
+                settings: &settings,
             },
         )?)),
         Kind::StockPacket | Kind::StockXdp => Hypervisor::Chassis(Box::new(StockChassis::new(
