@@ -30,7 +30,7 @@ fn render(table: &Table, path: &Path) -> Result<(), Box<dyn std::error::Error>> 
         .margin(12)
         .x_label_area_size(30)
         .y_label_area_size(210)
-        .build_cartesian_2d((0.1f64..20.0).log_scale(), 0f64..rows as f64)?;
+        .build_cartesian_2d((0.1f64..10.0).log_scale(), 0f64..rows as f64)?;
     chart
         .configure_mesh()
         .disable_y_mesh()

@@ -45,14 +45,17 @@ impl Lab {
             }
         };
         let underlay = Underlay::new(UNDERLAY_MTU)?;
-        let hypervisor = |(name, address): (&'static str, [u8; 4])| {
+        // One machine plays both hypervisors: their workers must not be pinned to the same core.
+        let cores = std::thread::available_parallelism()?.get();
+        let hypervisor = |number: usize| {
+            let (name, address) = CHASSIS[number];
+            let settings = &format!("[datapath]\ncores = [{}]\n", number % cores);
             let address = (IpAddr::from(address), 24);
             let remote = &remote;
-            let options =
-                XdpOptions { binary, name, remote, address, identity: None, settings: "" };
+            let options = XdpOptions { binary, name, remote, address, identity: None, settings };
             XdpChassis::prepare(&underlay, options)
         };
-        let [mut hv1, mut hv2] = [hypervisor(CHASSIS[0])?, hypervisor(CHASSIS[1])?];
+        let [mut hv1, mut hv2] = [hypervisor(0)?, hypervisor(1)?];
         step.done("hv1 192.0.2.1, hv2 192.0.2.2");
 
         let step = screen.step("two VMs, three containers in them, one beside them");
