@@ -1,8 +1,7 @@
 //! The private header of the trunk: fourteen bytes in front of every frame between tcx and AF_XDP.
 //!
-//! It looks like an Ethernet header of IPv4 to the kernel, which therefore parses no further and
-//! lets `bpf_skb_adjust_room` take it off again; what stands where the addresses would be is ours.
-//! All numbers are big-endian.
+//! It looks like an Ethernet header of IPv4 to the kernel, so that GSO frames are still cut behind it;
+//! what stands where the addresses would be is ours. All numbers are big-endian.
 
 /// Bytes of the header.
 pub const TRUNK_HEADER: usize = 14;
