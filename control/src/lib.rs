@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod host;
+pub mod local;
 pub mod southbound;
 pub mod tunnels;
 
