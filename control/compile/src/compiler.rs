@@ -289,7 +289,7 @@ impl Compiler {
         self.touched.remove(&datapath);
     }
 
-    fn refresh_sets(&mut self) {
+    pub(crate) fn refresh_sets(&mut self) {
         for name in std::mem::take(&mut self.dirty.address_sets) {
             if self.sets.refresh_addresses(&self.database, &name) {
                 self.mark_name(&Name::AddressSet(name), None);

@@ -38,6 +38,12 @@ pub static TABLES: LazyLock<BTreeMap<Arc<str>, Table>> = LazyLock::new(|| {
     schema.tables.iter().map(table).collect()
 });
 
+/// Its version.
+pub fn version() -> String {
+    let json: Value = serde_json::from_str(TEXT).unwrap_or_default();
+    json["version"].as_str().unwrap_or_default().to_owned()
+}
+
 /// The names of all tables, for people.
 pub fn names() -> String {
     TABLES.keys().map(|name| &**name).collect::<Vec<_>>().join(", ")
