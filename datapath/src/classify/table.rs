@@ -54,11 +54,12 @@ pub(super) enum Shape {
 }
 
 impl Table {
-    /// A table of these rules; they may come in any order. Of rules with the same priority and match,
-    /// one that passes the packet on wins over one that drops it (EX-S9).
+    /// A table of these rules, each of another flow; they may come in any order. Of rules with the
+    /// same priority and match, one that passes the packet on wins over one that drops it (EX-S9).
     pub fn new(rules: Vec<Rule>) -> Self {
-        let mut all = Rules::default();
+        let (mut all, many) = (Rules::default(), rules.len());
         rules.into_iter().for_each(|rule| all.insert(Arc::new(rule)));
+        debug_assert_eq!(all.len(), many, "a flow has one rule in a table");
         all.table()
     }
 
