@@ -168,7 +168,7 @@ fn unknown(
             (here || group || port.is_empty() || **port == *"none", format!("port {port:?}"))
         }
         Name::Resident(port) => (database.port(port).is_some(), format!("port {port:?}")),
-        Name::AddressSet(set) => {
+        Name::AddressSet(set) | Name::Members(set) => {
             (database.address_set_by_name.contains(set), format!("address set ${set}"))
         }
         Name::PortGroup(group) => {

@@ -101,7 +101,7 @@ impl Daemon {
                     pipeline,
                     table: number,
                     structure: table.structure(),
-                    rules: table.rules().into_iter().count(),
+                    rules: table.rules().count(),
                 }));
             }
         }
