@@ -31,6 +31,8 @@ pub struct XdpChassis {
     name: String,
     address: IpAddr,
     settings: String,
+    /// More lines of its section `[control]`.
+    control: String,
     /// Logical port by link.
     interfaces: BTreeMap<String, String>,
     daemon: Option<Process>,
@@ -92,6 +94,7 @@ impl XdpChassis {
             name: name.into(),
             address,
             settings,
+            control: String::new(),
             interfaces: BTreeMap::new(),
             daemon: None,
         })
@@ -216,6 +219,11 @@ impl XdpChassis {
         self.directory.path().join("ovn-xdp.toml")
     }
 
+    /// More lines for the section `[control]` of its configuration, from the next start on.
+    pub fn control(&mut self, lines: &str) {
+        self.control = lines.to_owned();
+    }
+
     /// The file in which it keeps its local rows.
     pub fn local_rows(&self) -> PathBuf {
         self.directory.path().join("local.db")
@@ -246,6 +254,7 @@ impl XdpChassis {
         let mut text = self.settings.clone();
         writeln!(text, "\n[control]\nsocket = \"{}\"", self.socket().display())?;
         writeln!(text, "local-rows = \"{}\"", self.local_rows().display())?;
+        text += &self.control;
         for (link, port) in &self.interfaces {
             writeln!(text, "\n[[interface]]\nname = \"{link}\"\niface-id = \"{port}\"")?;
         }
