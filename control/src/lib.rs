@@ -6,7 +6,6 @@ pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod host;
-pub mod local;
 pub mod log;
 pub mod southbound;
 pub mod tunnels;
