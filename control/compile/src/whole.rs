@@ -11,6 +11,7 @@ use crate::sets::Resolver;
 use crate::southbound::{DatapathBinding, LogicalFlow, MulticastGroup, PortBinding};
 use ovn_xdp_datapath::classify::Clause;
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
+use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_datapath::publish::Generation;
 use ovn_xdp_logical::action::{Actions, Parameters, Position, parse_actions};
 use ovn_xdp_logical::annotate::Annotated;
@@ -63,6 +64,15 @@ impl Whole {
             dhcpv6_options: &self.compiler.texts.dhcpv6,
         };
         parse_actions(&flow.actions, &parameters).ok()
+    }
+
+    /// The name of a table's stage.
+    pub fn stage(&self, datapath: DatapathKey, pipeline: Pipeline, table: u8) -> Option<&str> {
+        let database = &self.compiler.database;
+        let row = database.datapath_by_key.first(&datapath)?;
+        let mut flows = database.flows_for(row).filter_map(|flow| database.flows.get(&flow));
+        let flow = flows.find(|flow| flow.pipeline == pipeline && flow.table == table)?;
+        (!flow.stage.is_empty()).then_some(&*flow.stage)
     }
 
     /// All logical switches and routers.
