@@ -9,6 +9,9 @@ use ovn_xdp_demo::DemoOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[path = "src/trace/command.rs"]
+mod trace;
+
 /// An OVN chassis with eBPF, XDP and AF_XDP, in place of ovn-controller and ovs-vswitchd.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -31,6 +34,10 @@ enum Command {
     ///
     /// The exit status is 1 if any flow does not compile.
     Check(Check),
+    /// Tells what becomes of a packet in the logical network, as ovn-trace does.
+    ///
+    /// MICROFLOW is an expression such as 'inport == "vm1" && eth.src == 0a:00:00:00:00:01 && ...'.
+    Trace(trace::Trace),
     /// Runs two hypervisors in network namespaces and shows that their workloads reach each other.
     Demo {
         /// On a real ovn-northd and ovsdb-server; installs them if they are missing.
@@ -77,6 +84,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Show(show) => show.run(),
         Command::Check(check) => check.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Demo { live } => ovn_xdp_demo::run(DemoOptions { live, binary: None }),
     };
     outcome.unwrap_or_else(|error| {

@@ -25,6 +25,7 @@ pub mod security;
 mod sets;
 pub mod southbound;
 mod text;
+pub mod whole;
 
 pub use check::check;
 pub use compiler::{Compiler, Identity};
