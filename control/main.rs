@@ -9,6 +9,9 @@ use ovn_xdp_demo::DemoOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[path = "src/trace/command.rs"]
+mod trace;
+
 /// An OVN chassis with eBPF, XDP and AF_XDP, in place of ovn-controller and ovs-vswitchd.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -67,6 +70,10 @@ enum Command {
     ///
     /// The exit status is 1 if any flow does not compile.
     Check(Check),
+    /// Tells what becomes of a packet in the logical network, as ovn-trace does.
+    ///
+    /// MICROFLOW is an expression such as 'inport == "vm1" && eth.src == 0a:00:00:00:00:01 && ...'.
+    Trace(trace::Trace),
     /// Runs two hypervisors in network namespaces and shows that their workloads reach each other.
     Demo {
         /// On a real ovn-northd and ovsdb-server; installs them if they are missing.
@@ -139,6 +146,7 @@ fn main() -> ExitCode {
         Command::Transact { daemon, operations } => transact(&daemon, operations),
         Command::Watch { daemon, drops } => watch(&daemon, drops),
         Command::Check(check) => check.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Demo { live } => ovn_xdp_demo::run(DemoOptions { live, binary: None }),
     };
     outcome.unwrap_or_else(|error| {

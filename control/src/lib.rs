@@ -4,10 +4,12 @@
 pub mod api;
 pub mod check;
 pub mod config;
+pub mod contents;
 pub mod daemon;
 pub mod host;
 pub mod log;
 pub mod southbound;
+pub mod trace;
 pub mod tunnels;
 
 /// Sends what is logged to stderr; `RUST_LOG` chooses, `info` if it is not set.

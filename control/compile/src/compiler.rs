@@ -67,7 +67,7 @@ impl Compiler {
     pub fn new(identity: Identity) -> Self {
         Self {
             database: Database::default(),
-            own: Own { name: identity.chassis, uuid: None },
+            own: Own { name: identity.chassis, uuid: None, whole: false },
             all: false,
             bound: BTreeMap::new(),
             interfaces: Interfaces::default(),

@@ -26,6 +26,7 @@ mod sets;
 pub mod southbound;
 mod text;
 mod verify;
+pub mod whole;
 
 pub use check::check;
 pub use compiler::{Compiler, Identity};
