@@ -13,6 +13,7 @@ use ovn_xdp_datapath::observe::{Decision, Observer};
 use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::{Packet, Start, Surroundings, walk};
 use ovn_xdp_datapath::publish::{Attachment, Datapath, Generation};
+use ovn_xdp_datapath::verdict;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -118,6 +119,10 @@ struct Uncounted;
 impl Surroundings for Uncounted {
     fn port(&mut self, _id: (DatapathKey, PortKey)) -> Arc<PortCounters> {
         Arc::default()
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<verdict::Drop> {
+        Arc::new(verdict::Drop { reason, flow, frames: Arc::default() })
     }
 
     fn may_send_error(&mut self) -> bool {
