@@ -227,7 +227,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     fn start(&mut self, start: Start) -> Option<Arc<PortCounters>> {
         let (key, inport) = match start {
             Start::Ingress { interface, port, .. } => {
-                let epoch = self.generation.interfaces.get(&interface).map_or(0, |it| it.epoch);
+                let epoch = self.generation.interfaces.get(interface).map_or(0, |it| it.epoch);
                 self.rests_on.push(Dependency::Interface(interface, epoch));
                 (port.datapath, u32::from(port.port.get()))
             }

@@ -6,6 +6,10 @@
 //! an object that is not there: a verdict made under an older generation still holds if the epochs of
 //! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too.
 
+mod interfaces;
+
+pub use interfaces::Interfaces;
+
 use crate::classify::Table;
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use std::net::IpAddr;
@@ -25,7 +29,7 @@ pub struct Generation {
     /// Counts up by one with each publication.
     pub number: u64,
     /// Attached workload interfaces and the logical ports behind them.
-    pub interfaces: Map<InterfaceId, Arc<Interface>>,
+    pub interfaces: Interfaces,
     /// Logical switches and routers that concern this chassis.
     pub datapaths: Map<DatapathKey, Arc<Datapath>>,
     /// Ways to other chassis.

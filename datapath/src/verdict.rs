@@ -134,7 +134,7 @@ impl Dependency {
     pub fn holds(self, generation: &Generation) -> bool {
         match self {
             Self::Interface(id, epoch) => {
-                generation.interfaces.get(&id).map_or(0, |interface| interface.epoch) == epoch
+                generation.interfaces.get(id).map_or(0, |interface| interface.epoch) == epoch
             }
             Self::Datapath(key, epoch) => {
                 generation.datapaths.get(&key).map_or(0, |datapath| datapath.epoch) == epoch

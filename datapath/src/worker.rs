@@ -280,7 +280,7 @@ pub fn demux(
     interface: InterfaceId,
     tci: u16,
 ) -> Result<Start, DropReason> {
-    let found = generation.interfaces.get(&interface).ok_or(DropReason::NoPort)?;
+    let found = generation.interfaces.get(interface).ok_or(DropReason::NoPort)?;
     let child = (tci & 1 << 12 != 0)
         .then(|| VlanId::new(tci & 0xfff))
         .flatten()

@@ -145,8 +145,8 @@ fn generation(recording: &str) -> (Arc<Generation>, Vec<(String, Attachment)>) {
         compiler.bind(name, Some(LocalPort { interface, tag: None }));
     }
     let generation = compiler.publish();
-    let interfaces = generation.interfaces.values();
-    let ports = interfaces.map(|port| (port.name.clone(), port.vif.unwrap())).collect();
+    let interfaces = generation.interfaces.iter();
+    let ports = interfaces.map(|(_, port)| (port.name.clone(), port.vif.unwrap())).collect();
     (generation, ports)
 }
 
@@ -319,7 +319,7 @@ fn packets_go_where_ovn_trace_says_that_they_go() {
             wire_len: probe.frame.len() as u32,
             hash: 1,
         };
-        let start = Start::Ingress { interface: *interface.0, port: *port, nested: false };
+        let start = Start::Ingress { interface: interface.0, port: *port, nested: false };
         let mut seen = Seen::default();
         walk(&generation, start, packet, Uncounted, &mut seen);
         // ARP requests for unknown neighbours and ICMP errors are not made yet.
