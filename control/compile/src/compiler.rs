@@ -127,7 +127,7 @@ impl Compiler {
     /// Takes an interface away. Ports on it stay bound until [`Compiler::bind`] says otherwise.
     pub fn remove_interface(&mut self, id: InterfaceId) {
         if self.interfaces.remove_name(id) {
-            self.changed |= self.next.interfaces.remove_mut(&id);
+            self.changed |= self.next.interfaces.remove(id);
         }
     }
 
@@ -373,7 +373,7 @@ impl Compiler {
         };
         let published = &self.next.interfaces;
         for (id, interface) in self.interfaces.refresh(published, attachment, &mut self.epoch) {
-            self.next.interfaces.insert_mut(id, interface);
+            self.next.interfaces.insert(id, interface);
             self.changed = true;
         }
     }
