@@ -7,7 +7,6 @@ pub mod config;
 pub mod contents;
 pub mod daemon;
 pub mod host;
-pub mod local;
 pub mod log;
 pub mod southbound;
 pub mod trace;
