@@ -7,6 +7,10 @@
 //! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too,
 //! but not for shared sets: of those a verdict holds what sets the packet's own values belong to.
 
+mod interfaces;
+
+pub use interfaces::Interfaces;
+
 use crate::classify::{Sets, Table};
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use std::net::IpAddr;
@@ -26,7 +30,7 @@ pub struct Generation {
     /// Counts up by one with each publication.
     pub number: u64,
     /// Attached workload interfaces and the logical ports behind them.
-    pub interfaces: Map<InterfaceId, Arc<Interface>>,
+    pub interfaces: Interfaces,
     /// Logical switches and routers that concern this chassis.
     pub datapaths: Map<DatapathKey, Arc<Datapath>>,
     /// What is in the sets that rules share by name.
@@ -144,6 +148,10 @@ pub enum Place {
     Patch(Attachment),
     /// Nowhere: not bound, or bound to a chassis without a usable Encap.
     Unbound,
+    /// A distributed gateway port that is centralised here: what goes to it goes to this port.
+    Distributed(PortKey),
+    /// On some chassis: in the whole logical network, which no chassis runs (`ovn-xdp trace`).
+    Anywhere,
     /// A kind of port that this version does not forward to, by its `Port_Binding.type`.
     NotExecuted(&'static str),
 }

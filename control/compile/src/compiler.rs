@@ -67,7 +67,7 @@ impl Compiler {
     pub fn new(identity: Identity) -> Self {
         Self {
             database: Database::default(),
-            own: Own { name: identity.chassis, uuid: None },
+            own: Own { name: identity.chassis, uuid: None, whole: false },
             all: false,
             bound: BTreeMap::new(),
             interfaces: Interfaces::default(),
@@ -127,7 +127,7 @@ impl Compiler {
     /// Takes an interface away. Ports on it stay bound until [`Compiler::bind`] says otherwise.
     pub fn remove_interface(&mut self, id: InterfaceId) {
         if self.interfaces.remove_name(id) {
-            self.changed |= self.next.interfaces.remove_mut(&id);
+            self.changed |= self.next.interfaces.remove(id);
         }
     }
 
@@ -290,7 +290,7 @@ impl Compiler {
         self.touched.remove(&datapath);
     }
 
-    fn refresh_sets(&mut self) {
+    pub(crate) fn refresh_sets(&mut self) {
         for name in std::mem::take(&mut self.dirty.address_sets) {
             let refreshed = self.sets.refresh_addresses(&self.database, &name);
             if refreshed.itself {
@@ -373,7 +373,7 @@ impl Compiler {
         };
         let published = &self.next.interfaces;
         for (id, interface) in self.interfaces.refresh(published, attachment, &mut self.epoch) {
-            self.next.interfaces.insert_mut(id, interface);
+            self.next.interfaces.insert(id, interface);
             self.changed = true;
         }
     }

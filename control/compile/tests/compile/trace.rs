@@ -8,11 +8,13 @@ use etherparse::PacketBuilder;
 use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_compile::{Compiler, Identity, LocalPort};
 use ovn_xdp_datapath::counters::PortCounters;
+use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, InterfaceId, PortKey};
-use ovn_xdp_datapath::observe::{Decision, Observer};
+use ovn_xdp_datapath::observe::{Decision, Lookup, Observer};
 use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::{Packet, Start, Surroundings, walk};
 use ovn_xdp_datapath::publish::{Attachment, Datapath, Generation};
+use ovn_xdp_datapath::verdict;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -87,19 +89,22 @@ struct Seen {
 }
 
 impl Observer for Seen {
-    fn table(
-        &mut self,
-        datapath: &Datapath,
-        pipeline: ovn_xdp_datapath::program::Pipeline,
-        table: u8,
-        rule: Option<&ovn_xdp_datapath::classify::Rule>,
-        _context: &ovn_xdp_datapath::field::Context,
-    ) {
+    type Place = ();
+
+    fn table(&mut self, (): (), found: Lookup<'_>, _context: &Context) {
+        let Lookup { datapath, pipeline, table, rule } = found;
         let priority = rule.map(|rule| (rule.priority, format!("{:032x}", rule.flow.0)));
         self.steps.push(format!("{} {pipeline:?} {table} {priority:?}", datapath.name));
     }
 
-    fn output(&mut self, datapath: &Datapath, outport: u16, decision: Decision) {
+    fn output(
+        &mut self,
+        (): (),
+        datapath: &Datapath,
+        outport: u16,
+        decision: Decision,
+        _context: &Context,
+    ) {
         let port = PortKey::new(outport).and_then(|key| datapath.ports.get(&key));
         self.steps.push(format!("{} {outport} {decision:?}", datapath.name));
         if decision == Decision::Deliver {
@@ -107,7 +112,7 @@ impl Observer for Seen {
         }
     }
 
-    fn drop(&mut self, reason: DropReason, flow: FlowId) {
+    fn drop(&mut self, (): (), reason: DropReason, flow: FlowId) {
         self.not_executed |= reason == DropReason::NotExecuted;
         self.steps.push(format!("{reason:?} by {:032x}", flow.0));
     }
@@ -118,6 +123,10 @@ struct Uncounted;
 impl Surroundings for Uncounted {
     fn port(&mut self, _id: (DatapathKey, PortKey)) -> Arc<PortCounters> {
         Arc::default()
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<verdict::Drop> {
+        Arc::new(verdict::Drop { reason, flow, frames: Arc::default() })
     }
 
     fn may_send_error(&mut self) -> bool {
@@ -140,8 +149,8 @@ fn generation(recording: &str) -> (Arc<Generation>, Vec<(String, Attachment)>) {
         compiler.bind(name, Some(LocalPort { interface, tag: None }));
     }
     let generation = compiler.publish();
-    let interfaces = generation.interfaces.values();
-    let ports = interfaces.map(|port| (port.name.clone(), port.vif.unwrap())).collect();
+    let interfaces = generation.interfaces.iter();
+    let ports = interfaces.map(|(_, port)| (port.name.clone(), port.vif.unwrap())).collect();
     (generation, ports)
 }
 
@@ -314,7 +323,7 @@ fn packets_go_where_ovn_trace_says_that_they_go() {
             wire_len: probe.frame.len() as u32,
             hash: 1,
         };
-        let start = Start::Ingress { interface: *interface.0, port: *port, nested: false };
+        let start = Start::Ingress { interface: interface.0, port: *port, nested: false };
         let mut seen = Seen::default();
         walk(&generation, start, packet, Uncounted, &mut seen);
         // ARP requests for unknown neighbours and ICMP errors are not made yet.
