@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod host;
 pub mod local;
 pub mod log;
+pub mod progress;
 pub mod southbound;
 pub mod trace;
 pub mod tunnels;
