@@ -9,6 +9,9 @@ use ovn_xdp_demo::DemoOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[path = "src/trace/command.rs"]
+mod trace;
+
 /// An OVN chassis with eBPF, XDP and AF_XDP, in place of ovn-controller and ovs-vswitchd.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -26,11 +29,51 @@ enum Command {
         config: PathBuf,
     },
     /// Shows ports, tunnels, datapaths, workers and drops of a running chassis.
-    Show(Show),
+    Show(Read),
+    /// Lists the ports that are bound here, with their counters.
+    Ports(Read),
+    /// Lists the datapaths that concern a running chassis.
+    Datapaths(Read),
+    /// Lists the tunnels of a running chassis.
+    Tunnels(Read),
+    /// Lists the logical flows of local datapaths.
+    Flows(ReadOf),
+    /// Lists the tables of local datapaths, and how each is looked up.
+    Tables(ReadOf),
+    /// Counts what was dropped, by reason.
+    Drops(Read),
+    /// Lists the workers of a running chassis.
+    Workers(Read),
+    /// Says what a running chassis keeps in memory.
+    Memory(Read),
+    /// Lists the versions of what works together.
+    Versions(Read),
+    /// Changes the local rows: flows and ports that are not the Southbound's.
+    ///
+    /// Prints a result for each operation when the workers run the change.
+    Transact {
+        #[command(flatten)]
+        daemon: Socket,
+        /// Operations of RFC 7047, or a list of them, as JSON; - reads them from the standard input.
+        #[arg(required = true)]
+        operations: Vec<String>,
+    },
+    /// Prints events of a running chassis, a JSON object a line, until it is interrupted.
+    Watch {
+        #[command(flatten)]
+        daemon: Socket,
+        /// Tell drops of one reason above this many frames a second.
+        #[arg(long)]
+        drops: Option<u64>,
+    },
     /// Lists the flows of a Southbound DB that do not compile or are not executed.
     ///
     /// The exit status is 1 if any flow does not compile.
     Check(Check),
+    /// Tells what becomes of a packet in the logical network, as ovn-trace does.
+    ///
+    /// MICROFLOW is an expression such as 'inport == "vm1" && eth.src == 0a:00:00:00:00:01 && ...'.
+    Trace(trace::Trace),
     /// Runs two hypervisors in network namespaces and shows that their workloads reach each other.
     Demo {
         /// On a real ovn-northd and ovsdb-server; installs them if they are missing.
@@ -39,17 +82,32 @@ enum Command {
     },
 }
 
+/// Which daemon is meant.
 #[derive(Args)]
-struct Show {
-    /// As JSON.
-    #[arg(long)]
-    json: bool,
+struct Socket {
     /// Socket of the chassis; by default the only one in /run/ovn-xdp.
     #[arg(long, conflicts_with = "config")]
     socket: Option<PathBuf>,
     /// Configuration of the chassis, which names its socket.
     #[arg(long)]
     config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Read {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    daemon: Socket,
+}
+
+#[derive(Args)]
+struct ReadOf {
+    #[command(flatten)]
+    read: Read,
+    /// Only of this datapath, by name.
+    datapath: Option<String>,
 }
 
 #[derive(Args)]
@@ -75,8 +133,20 @@ fn main() -> ExitCode {
     start_logging();
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run(&config),
-        Command::Show(show) => show.run(),
+        Command::Show(read) => read.run("show", None),
+        Command::Ports(read) => read.run("ports", None),
+        Command::Datapaths(read) => read.run("datapaths", None),
+        Command::Tunnels(read) => read.run("tunnels", None),
+        Command::Flows(ReadOf { read, datapath }) => read.run("flows", datapath.as_deref()),
+        Command::Tables(ReadOf { read, datapath }) => read.run("tables", datapath.as_deref()),
+        Command::Drops(read) => read.run("drops", None),
+        Command::Workers(read) => read.run("workers", None),
+        Command::Memory(read) => read.run("memory/show", None),
+        Command::Versions(read) => read.run("versions", None),
+        Command::Transact { daemon, operations } => transact(&daemon, operations),
+        Command::Watch { daemon, drops } => watch(&daemon, drops),
         Command::Check(check) => check.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Demo { live } => ovn_xdp_demo::run(DemoOptions { live, binary: None }),
     };
     outcome.unwrap_or_else(|error| {
@@ -100,14 +170,39 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
     ))
 }
 
-impl Show {
-    fn run(&self) -> anyhow::Result<ExitCode> {
-        let params: &[&str] = if self.json { &["--json"] } else { &[] };
-        let socket = self.socket()?;
-        print!("{}", runtime()?.block_on(unixctl::call(&socket, "show", params))?);
+fn transact(daemon: &Socket, operations: Vec<String>) -> anyhow::Result<ExitCode> {
+    let operations = operations.into_iter().map(|text| match text.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        _ => Ok(text),
+    });
+    let operations = operations.collect::<Result<Vec<_>, _>>()?;
+    let operations: Vec<&str> = operations.iter().map(String::as_str).collect();
+    print!("{}", runtime()?.block_on(unixctl::call(&daemon.socket()?, "transact", &operations))?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn watch(daemon: &Socket, drops: Option<u64>) -> anyhow::Result<ExitCode> {
+    let params: Vec<String> = drops.map(|rate| format!("drops={rate}")).into_iter().collect();
+    let socket = daemon.socket()?;
+    runtime()?.block_on(async {
+        let mut client = unixctl::Client::connect(&socket).await?;
+        client.call("watch", serde_json::json!(params)).await?;
+        loop {
+            println!("{}", client.event().await?);
+        }
+    })
+}
+
+impl Read {
+    fn run(&self, method: &str, of: Option<&str>) -> anyhow::Result<ExitCode> {
+        let params: Vec<&str> = self.json.then_some("--json").into_iter().chain(of).collect();
+        let socket = self.daemon.socket()?;
+        print!("{}", runtime()?.block_on(unixctl::call(&socket, method, &params))?);
         Ok(ExitCode::SUCCESS)
     }
+}
 
+impl Socket {
     fn socket(&self) -> anyhow::Result<PathBuf> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());

@@ -1,70 +1,15 @@
 //! `ovn-xdp check`: reads a whole Southbound DB once and says which flows would not work.
 
 use crate::config::Tls;
+use crate::contents::{ContentsError, read};
 use ovn_xdp_compile::check::{Report, check};
-use ovn_xdp_compile::southbound::monitored;
-use ovn_xdp_ovsdb::client::{Client, Config, Event};
-use ovn_xdp_ovsdb::monitor::Wanted;
-use ovn_xdp_ovsdb::remote::{Remote, RemoteError};
-use ovn_xdp_ovsdb::tls::TlsFiles;
-use std::time::Duration;
-
-/// How long a server may take to send everything.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Why nothing could be checked.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// The remote.
-    #[error("--db")]
-    Remote(#[from] RemoteError),
-    /// No answer.
-    #[error("--db {db}: {reason}")]
-    Unreachable {
-        /// What was asked for.
-        db: String,
-        /// Why it was not read.
-        reason: String,
-    },
-}
 
 /// Compiles everything that is in `db`.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn run(db: &str, tls: Option<Tls>) -> Result<Report, CheckError> {
-    let mut config = Config::new(Remote::parse_list(db)?, "OVN_Southbound");
-    config.tables =
-        monitored().into_iter().map(|(table, columns)| Wanted::columns(table, columns)).collect();
-    config.tls = tls.map(|tls| TlsFiles {
-        private_key: tls.private_key,
-        certificate: tls.certificate,
-        ca_cert: tls.ca_cert,
-    });
-    let mut client = Client::spawn(config);
-    let status = client.handle().watch_status();
-    let initial = async { while !matches!(client.next_event().await, Event::Initial(_)) {} };
-    // A person waits: the first failure is an answer.
-    let failure = async {
-        let mut status = status;
-        loop {
-            if let Some(error) = status.borrow_and_update().last_error.clone() {
-                return error;
-            }
-            if status.changed().await.is_err() {
-                return "the connection ended".to_owned();
-            }
-        }
-    };
-    let unreachable = |reason| CheckError::Unreachable { db: db.to_owned(), reason };
-    tokio::select! {
-        () = initial => {}
-        reason = failure => return Err(unreachable(reason)),
-        () = tokio::time::sleep(PATIENCE) => {
-            return Err(unreachable(format!("no content in {} s", PATIENCE.as_secs())));
-        }
-    }
-    Ok(check(client.replica()))
+pub async fn run(db: &str, tls: Option<Tls>) -> Result<Report, ContentsError> {
+    Ok(check(read(db, tls, false).await?.replica()))
 }
 
 /// Whether something in it would not work as written by itself: a flow or a row that was skipped.

@@ -2,39 +2,89 @@
 
 use crate::classify::Rule;
 use crate::field::Context;
-use crate::key::FlowId;
+use crate::key::{FlowId, PortKey};
 use crate::program::{Op, Pipeline};
 use crate::publish::Datapath;
 use ovn_xdp_abi::drop::DropReason;
 
 /// Sees each step of a walk. All methods do nothing unless given; `()` sees nothing.
+///
+/// A walk forks; a branch carries its *place*, which says to the observer where in its record the
+/// branch's next steps belong. Steps come in the order in which they happen.
 pub trait Observer {
     /// Whether anything is seen; tables that only pass on are then looked up for it.
     const SEES: bool = true;
 
-    /// A table was looked up.
-    fn table(
-        &mut self,
-        _datapath: &Datapath,
-        _pipeline: Pipeline,
-        _table: u8,
-        _rule: Option<&Rule>,
-        _context: &Context,
-    ) {
+    /// Where in the record a branch is.
+    type Place: Copy + Default;
+
+    /// A table was looked up; the place of what the rule does.
+    fn table(&mut self, place: Self::Place, _table: Lookup<'_>, _context: &Context) -> Self::Place {
+        place
     }
 
-    /// An operation is about to run.
-    fn op(&mut self, _op: &Op, _context: &Context) {}
+    /// An operation is about to run, the `step`th of its program; the place of what it leads to.
+    fn op(
+        &mut self,
+        place: Self::Place,
+        _at: Step<'_>,
+        _op: &Op,
+        _context: &Context,
+    ) -> Self::Place {
+        place
+    }
 
-    /// The output decision for a port or group of a datapath.
-    fn output(&mut self, _datapath: &Datapath, _outport: u16, _decision: Decision) {}
+    /// The place of what an operation leads to, now that the surroundings have decided what that is.
+    fn place(&mut self, place: Self::Place) -> Self::Place {
+        place
+    }
+
+    /// An operation has run.
+    fn ran(&mut self, _place: Self::Place, _op: &Op, _context: &Context) {}
+
+    /// The output decision for a port or group of a datapath; the place of what comes of it.
+    fn output(
+        &mut self,
+        place: Self::Place,
+        _datapath: &Datapath,
+        _outport: u16,
+        _decision: Decision,
+        _context: &Context,
+    ) -> Self::Place {
+        place
+    }
 
     /// A branch of the walk ended without output.
-    fn drop(&mut self, _reason: DropReason, _flow: FlowId) {}
+    fn drop(&mut self, _place: Self::Place, _reason: DropReason, _flow: FlowId) {}
 }
 
 impl Observer for () {
     const SEES: bool = false;
+    type Place = ();
+}
+
+/// A table that was looked up, and what was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// Whose table.
+    pub datapath: &'a Datapath,
+    /// Which pipeline.
+    pub pipeline: Pipeline,
+    /// Which table of it.
+    pub table: u8,
+    /// The rule that matches.
+    pub rule: Option<&'a Rule>,
+}
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Whose table.
+    pub datapath: &'a Datapath,
+    /// Which pipeline.
+    pub pipeline: Pipeline,
+    /// Its place in its program or block.
+    pub index: usize,
 }
 
 /// Where an output leads (section 5.4).
@@ -48,4 +98,12 @@ pub enum Decision {
     Patch,
     /// To a workload: the egress pipeline is done.
     Deliver,
+    /// To each member of a group.
+    Group,
+    /// To the distributed port of a centralised one.
+    Distributed(PortKey),
+    /// Nowhere, because it came from there.
+    Omitted,
+    /// Nowhere, because there is no such port or group.
+    Unknown,
 }

@@ -13,9 +13,9 @@ use crate::field::{self, Context, GUARDED_SLOT, Slice, flag};
 use crate::geneve::{Outer, source_port};
 use crate::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId};
 use crate::learn::Learned;
-use crate::observe::{Decision, Observer};
+use crate::observe::{Decision, Lookup, Observer};
 use crate::parse::{Layers, Parsed};
-use crate::program::{Op, Pipeline};
+use crate::program::{Agent, Connection, Message, Op, Pipeline};
 use crate::publish::{Attachment, Datapath, Generation, Place, Port};
 use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
@@ -26,6 +26,9 @@ use std::sync::Arc;
 
 mod execute;
 mod output;
+mod whole;
+
+pub use whole::follow;
 
 /// Tables that one copy of a packet may pass.
 pub const MAX_PATH: u32 = 2048;
@@ -83,8 +86,64 @@ pub struct Walked {
     pub learned: Vec<Learned>,
 }
 
-/// What a walk asks of its worker.
+/// What comes of an operation that a walk's surroundings decide about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Nothing executes it here: the packet is dropped.
+    NotExecuted,
+    /// It is done, with the packet as it is now; the program goes on.
+    Done,
+    /// The packet, as it is now, goes on at the next table or in the operation's block; the program
+    /// goes on with the packet as it was.
+    Forks,
+}
+
+/// What a walk asks of who runs it: a worker, or a trace.
 pub trait Surroundings {
+    /// Whether the whole logical network is walked, with no chassis in it (`ovn-xdp trace`): each
+    /// port is within reach, nothing is sent, and what is not there is said rather than dropped.
+    const WHOLE: bool = false;
+
+    /// An operation on the packet's connection.
+    fn connection(
+        &mut self,
+        _operation: &Connection,
+        _datapath: &Datapath,
+        _packet: &mut Context,
+    ) -> Outcome {
+        Outcome::NotExecuted
+    }
+
+    /// A packet made from this one.
+    fn message(&mut self, _message: Message, _packet: &mut Context) -> Outcome {
+        Outcome::NotExecuted
+    }
+
+    /// An operation of the agent.
+    fn agent(
+        &mut self,
+        _operation: &Agent,
+        _datapath: &Datapath,
+        _packet: &mut Context,
+    ) -> Outcome {
+        Outcome::NotExecuted
+    }
+
+    /// The member that `select` is to choose, if it is not the hash that decides.
+    fn select(&mut self, _members: &[(u16, u16)]) -> Option<u16> {
+        None
+    }
+
+    /// Whether a port may send the packet.
+    fn may_send(&mut self, port: &Port, packet: &Context) -> bool {
+        security::may_send(port, packet)
+    }
+
+    /// Whether a port may receive the packet.
+    fn may_receive(&mut self, port: &Port, packet: &Context) -> bool {
+        security::may_receive(port, packet)
+    }
+
     /// Counters of a port.
     fn port(&mut self, id: (DatapathKey, PortKey)) -> Arc<PortCounters>;
 
@@ -117,29 +176,13 @@ pub fn walk<O: Observer, S: Surroundings>(
     surroundings: S,
     observer: &mut O,
 ) -> Walked {
-    let mut walk = Walk {
-        generation,
-        packet,
-        bases: smallvec![Base {
-            context: packet.parsed.context(packet.head),
-            layers: packet.parsed.layers,
-            popped: 0,
-            len: packet.wire_len,
-        }],
-        built: Vec::new(),
-        learned: Vec::new(),
-        outputs: SmallVec::new(),
-        drop: None,
-        guard: 0,
-        lengths: (0, u32::MAX),
-        ttl_above: 0,
-        rests_on: SmallVec::new(),
-        cacheable: !packet.parsed.is_resolution(),
-        tables: 0,
-        work: SmallVec::new(),
-        surroundings,
-        observer,
+    let base = Base {
+        context: packet.parsed.context(packet.head),
+        layers: packet.parsed.layers,
+        popped: 0,
+        len: packet.wire_len,
     };
+    let mut walk = Walk::new(generation, packet, base, surroundings, observer);
     let arrival = walk.start(start);
     while let Some(branch) = walk.work.pop() {
         walk.run(branch);
@@ -173,7 +216,7 @@ struct Base {
     len: u32,
 }
 
-struct Walk<'g, 'p, 'o, O, S> {
+struct Walk<'g, 'p, 'o, O: Observer, S> {
     generation: &'g Generation,
     packet: Packet<'p>,
     /// What most walks have is kept in place, so that a walk allocates little.
@@ -188,15 +231,20 @@ struct Walk<'g, 'p, 'o, O, S> {
     rests_on: SmallVec<[Dependency; 8]>,
     cacheable: bool,
     tables: u32,
-    work: SmallVec<[Branch<'g>; 1]>,
+    work: SmallVec<[Branch<'g, O::Place>; 1]>,
+    /// In the whole network: the packet as the last branch left it.
+    ended: Option<Context>,
     surroundings: S,
     observer: &'o mut O,
 }
 
 /// One copy of the packet, and what it does next.
 #[derive(Clone)]
-struct Branch<'g> {
+struct Branch<'g, P> {
     context: Context,
+    place: P,
+    /// In the whole network: goes on with what the branch before it left of the packet.
+    continues: bool,
     datapath: &'g Datapath,
     at: At<'g>,
     base: usize,
@@ -216,14 +264,43 @@ struct Branch<'g> {
 #[derive(Clone, Copy)]
 enum At<'g> {
     Table(Pipeline, u8),
-    Program(Pipeline, &'g [Op]),
+    /// Operations of a rule of this table, from the one of that index on.
+    Program(Pipeline, u8, &'g [Op], usize),
     /// The output decision, with the group whose member is meant taken apart.
     Output,
     /// Local output to a port, past any group (PHY-05).
     Local(PortKey),
 }
 
-impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
+impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
+    fn new(
+        generation: &'g Generation,
+        packet: Packet<'p>,
+        base: Base,
+        surroundings: S,
+        observer: &'o mut O,
+    ) -> Self {
+        Self {
+            generation,
+            packet,
+            bases: smallvec![base],
+            built: Vec::new(),
+            learned: Vec::new(),
+            outputs: SmallVec::new(),
+            drop: None,
+            guard: 0,
+            lengths: (0, u32::MAX),
+            ttl_above: 0,
+            rests_on: SmallVec::new(),
+            cacheable: !packet.parsed.is_resolution(),
+            tables: 0,
+            work: SmallVec::new(),
+            ended: None,
+            surroundings,
+            observer,
+        }
+    }
+
     fn start(&mut self, start: Start) -> Option<Arc<PortCounters>> {
         let (key, inport) = match start {
             Start::Ingress { interface, port, .. } => {
@@ -238,11 +315,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 Start::Ingress { .. } => DropReason::NoPort,
                 Start::Tunnel { .. } => DropReason::UnknownVni,
             };
-            self.dropped(reason, FlowId::default());
+            self.dropped(O::Place::default(), reason, FlowId::default());
             return None;
         };
         let mut branch = Branch {
             context: self.bases[0].context.clone(),
+            place: O::Place::default(),
+            continues: false,
             datapath,
             at: At::Table(Pipeline::Ingress, 0),
             base: 0,
@@ -280,7 +359,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 let known = |key: PortKey| datapath.ports.contains_key(&key);
                 let exists = known(outport) || datapath.groups.contains_key(&outport);
                 if !exists || PortKey::new(inport).is_some_and(|inport| !known(inport)) {
-                    self.dropped(DropReason::BadTunnelKey, FlowId::default());
+                    self.dropped(O::Place::default(), DropReason::BadTunnelKey, FlowId::default());
                     return None;
                 }
                 branch.at = At::Output;
@@ -291,23 +370,33 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         (!counted.is_multicast()).then(|| self.surroundings.port((key, counted)))
     }
 
-    fn run(&mut self, mut branch: Branch<'g>) {
+    fn run(&mut self, mut branch: Branch<'g, O::Place>) {
+        if S::WHOLE {
+            self.take_up(&mut branch);
+        }
         loop {
             let went_on = match branch.at {
                 At::Table(pipeline, table) => self.table(&mut branch, pipeline, table),
-                At::Program(pipeline, ops) => self.program(&mut branch, pipeline, ops),
+                At::Program(pipeline, table, ops, index) => {
+                    self.program(&mut branch, (pipeline, table), ops, index)
+                }
+                At::Output if S::WHOLE => self.decide_whole(&mut branch),
                 At::Output => self.decide(&mut branch),
                 At::Local(port) => self.local(&mut branch, port),
             };
             match went_on {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(reason) => return self.dropped(reason, branch.flow),
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(reason) => self.dropped(branch.place, reason, branch.flow),
             }
+            if S::WHOLE {
+                self.ended = Some(branch.context);
+            }
+            return;
         }
     }
 
-    fn table(&mut self, branch: &mut Branch<'g>, pipeline: Pipeline, table: u8) -> Step {
+    fn table(&mut self, branch: &mut Branch<'g, O::Place>, pipeline: Pipeline, table: u8) -> Step {
         let (mut pipeline, mut table) = (pipeline, table);
         let datapath: &'g Datapath = branch.datapath;
         let found = loop {
@@ -321,21 +410,26 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 Pipeline::Egress => &datapath.egress,
             };
             let Some(found) = tables.get(usize::from(table)) else {
-                self.observer.table(datapath, pipeline, table, None, &branch.context);
+                let found = Lookup { datapath, pipeline, table, rule: None };
+                branch.place = self.observer.table(branch.place, found, &branch.context);
                 return Err(DropReason::LogicalFlow);
             };
             let Some(pass) = found.pass() else { break found };
             if O::SEES {
                 let rule = found.lookup(&branch.context, &self.generation.sets);
-                self.observer.table(datapath, pipeline, table, rule, &branch.context);
-                self.observer.op(&Op::Next(pass.to.0, pass.to.1), &branch.context);
+                let found = Lookup { datapath, pipeline, table, rule };
+                branch.place = self.observer.table(branch.place, found, &branch.context);
+                let at = crate::observe::Step { datapath, pipeline, index: 0 };
+                let op = Op::Next(pass.to.0, pass.to.1);
+                branch.place = self.observer.op(branch.place, at, &op, &branch.context);
             }
             branch.flow = pass.flow;
             (pipeline, table) = pass.to;
         };
         let sets = &self.generation.sets;
         let Found { rule, asked }: Found<'g> = found.find(&branch.context, sets);
-        self.observer.table(datapath, pipeline, table, rule, &branch.context);
+        let lookup = Lookup { datapath, pipeline, table, rule };
+        branch.place = self.observer.table(branch.place, lookup, &branch.context);
         let consulted = found.consulted(&branch.context, sets, rule);
         self.consult(branch, consulted);
         if asked != 0 {
@@ -347,12 +441,12 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             return Err(DropReason::LogicalFlow);
         };
         branch.flow = rule.flow;
-        branch.at = At::Program(pipeline, &rule.program.0);
+        branch.at = At::Program(pipeline, table, &rule.program.0, 0);
         Ok(true)
     }
 
     /// Notes that bits of the guarded slot decided something.
-    fn consult(&mut self, branch: &Branch<'g>, bits: u128) {
+    fn consult(&mut self, branch: &Branch<'g, O::Place>, bits: u128) {
         if branch.base != 0 || bits == 0 {
             return;
         }
@@ -362,14 +456,14 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
     }
 
-    fn read(&mut self, branch: &Branch<'g>, slice: Slice) -> u128 {
+    fn read(&mut self, branch: &Branch<'g, O::Place>, slice: Slice) -> u128 {
         if slice.slot() == GUARDED_SLOT {
             self.consult(branch, slice.mask());
         }
         branch.context.get(slice)
     }
 
-    fn write(&mut self, branch: &mut Branch<'g>, slice: Slice, value: u128) {
+    fn write(&mut self, branch: &mut Branch<'g, O::Place>, slice: Slice, value: u128) {
         branch.context.set(slice, value);
         if slice.slot() == GUARDED_SLOT {
             branch.written |= slice.mask();
@@ -409,8 +503,8 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
     }
 
-    fn dropped(&mut self, reason: DropReason, flow: FlowId) {
-        self.observer.drop(reason, flow);
+    fn dropped(&mut self, place: O::Place, reason: DropReason, flow: FlowId) {
+        self.observer.drop(place, reason, flow);
         self.drop = Some((reason, flow));
     }
 }

@@ -1,9 +1,20 @@
 //! The program that a logical flow's actions are compiled to.
 //!
 //! Names (ports, groups) are resolved before: a program belongs to one datapath. Everything a
-//! program can do is one of [`Op`]; an action of the language that this version does not execute is
-//! [`Op::NotExecuted`], which drops the packet under its own reason.
+//! program can do is one of [`Op`]. What connections and the agent have to do is said by
+//! [`Op::Connection`], [`Op::Message`] and [`Op::Agent`]; what comes of it is a matter of the walk's
+//! surroundings, and where those execute nothing the packet is dropped under its own reason.
 
+mod agent;
+mod connection;
+
+pub use agent::{Agent, GivenOption, Message, OptionValues};
+pub use connection::{
+    Backend, BalanceNote, BalanceSnat, Connection, Endpoint, NatTarget, OriginalField, TrackZone,
+    Translated,
+};
+
+use crate::classify::Masked;
 use crate::field::Slice;
 use crate::key::PortKey;
 
@@ -39,6 +50,8 @@ pub enum Op {
     Next(Pipeline, u8),
     /// `f = constant;` (ACT-03).
     Load(Slice, u128),
+    /// The same, only the bits under a mask.
+    LoadMasked(Slice, Box<Masked>),
     /// `destination = source;` (ACT-04), both of one width.
     Move {
         /// Written.
@@ -128,7 +141,8 @@ pub enum Op {
         /// What to do with the answer.
         then: Program,
     },
-    /// `R = select(…);` (ACT-19): a weighted choice by hash.
+    /// `R = select(…);` (ACT-19): a weighted choice by hash, with which the packet goes on at the
+    /// next table.
     Select {
         /// Written with the identifier of the member chosen.
         result: Slice,
@@ -146,11 +160,19 @@ pub enum Op {
     },
     /// `set_queue(n);` (ACT-43).
     SetQueue(u16),
-    /// `R = chk_lb_hairpin();` and other tests of state that does not exist without connections:
-    /// always zero.
+    /// `R = get_remote_fdb(…);` and others that look for what this version never has: zero.
     Zero(Slice),
-    /// Parsed and understood, but not executed by this version: the packet is dropped.
-    NotExecuted(&'static str),
+    /// What is for the connection tracker.
+    Connection(Box<Connection>),
+    /// `arp { … };` and others (ACT-22 to ACT-28): runs the block on a packet made from this one.
+    Message {
+        /// What is made.
+        kind: Message,
+        /// What to do with it.
+        then: Program,
+    },
+    /// What is for the chassis's agent.
+    Agent(Box<Agent>),
 }
 
 /// The key of the port a program names, or zero for one that does not exist (ACT-P6).

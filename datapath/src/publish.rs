@@ -148,6 +148,10 @@ pub enum Place {
     Patch(Attachment),
     /// Nowhere: not bound, or bound to a chassis without a usable Encap.
     Unbound,
+    /// A distributed gateway port that is centralised here: what goes to it goes to this port.
+    Distributed(PortKey),
+    /// On some chassis: in the whole logical network, which no chassis runs (`ovn-xdp trace`).
+    Anywhere,
     /// A kind of port that this version does not forward to, by its `Port_Binding.type`.
     NotExecuted(&'static str),
 }

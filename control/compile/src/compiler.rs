@@ -67,7 +67,7 @@ impl Compiler {
     pub fn new(identity: Identity) -> Self {
         Self {
             database: Database::default(),
-            own: Own { name: identity.chassis, uuid: None },
+            own: Own { name: identity.chassis, uuid: None, whole: false },
             all: false,
             bound: BTreeMap::new(),
             interfaces: Interfaces::default(),
@@ -294,7 +294,7 @@ impl Compiler {
         self.touched.remove(&datapath);
     }
 
-    fn refresh_sets(&mut self) {
+    pub(crate) fn refresh_sets(&mut self) {
         for name in std::mem::take(&mut self.dirty.address_sets) {
             let refreshed = self.sets.refresh_addresses(&self.database, &name);
             if refreshed.itself {

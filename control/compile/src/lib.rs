@@ -25,9 +25,12 @@ pub mod security;
 mod sets;
 pub mod southbound;
 mod text;
+mod verify;
+pub mod whole;
 
 pub use check::check;
 pub use compiler::{Compiler, Identity};
 pub use dump::dump;
 pub use interface::LocalPort;
 pub use text::Problem;
+pub use verify::Objection;

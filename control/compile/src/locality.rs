@@ -18,6 +18,8 @@ pub(crate) struct Own {
     pub(crate) name: Arc<str>,
     /// `Chassis._uuid`, once there is a row.
     pub(crate) uuid: Option<Uuid>,
+    /// No chassis at all: the whole logical network, each port of it resident and within reach.
+    pub(crate) whole: bool,
 }
 
 /// The local datapaths, kept up with the ports that make them so.

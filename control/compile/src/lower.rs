@@ -1,12 +1,20 @@
 //! From the actions of the language to the operations of a program.
 //!
-//! Every action has a meaning here: it becomes operations, a zero where it asks for state that does
-//! not exist without connections, or [`Op::NotExecuted`] under its own name.
+//! Every action has a meaning here: it becomes one operation, in the same place, so that who knows
+//! the text of an action knows the text of its operation. The names of those that the workers do
+//! not execute are listed beside the program.
 
+use ovn_xdp_datapath::classify::Masked;
 use ovn_xdp_datapath::field::{self, Slice};
 use ovn_xdp_datapath::key::PortKey;
-use ovn_xdp_datapath::program::{Op, Program, port_operand};
-use ovn_xdp_logical::action::{Action, Function, NestedKind};
+use ovn_xdp_datapath::program::{
+    Agent, Backend, BalanceNote, BalanceSnat, Connection, Endpoint, GivenOption, Message,
+    NatTarget, Op, OptionValues, OriginalField, Program, TrackZone, Translated, port_operand,
+};
+use ovn_xdp_logical::action::{
+    self, Action, AffinityAddress, BalanceKind, CommitValue, Function, NatKind, NestedKind,
+    OptionValue, SnatFlag, Zone,
+};
 use ovn_xdp_logical::resolve::Resolve;
 
 /// The program of a list of actions, and the names of those that are not executed.
@@ -42,17 +50,10 @@ impl<R: Resolve> Lowering<'_, R> {
             Action::Load { to, value } => {
                 let slice = to.slice();
                 let mask = value.mask.unwrap_or(slice.ones()) & slice.ones();
-                return ops.extend(
-                    runs(slice, mask)
-                        .map(|(part, low)| Op::Load(part, value.value >> low & part.ones())),
-                );
+                load(slice, value.value, mask)
             }
             Action::LoadPort { to, port } => {
-                let key = match &**port {
-                    "none" => None,
-                    port => self.resolver.port(port),
-                };
-                let key = key.and_then(|key| PortKey::new(u16::try_from(key).ok()?));
+                let key = if **port == *"none" { None } else { self.port(port) };
                 Op::Load(to.slice(), port_operand(key))
             }
             Action::Move { to, from } => Op::Move { to: to.slice(), from: from.slice() },
@@ -101,27 +102,166 @@ impl<R: Resolve> Lowering<'_, R> {
                         members: members.as_slice().into(),
                         hash_fields: hash_fields.into(),
                     },
-                    None => self.not_executed("select"),
+                    // An action that names a field it does not know is refused when it is read.
+                    None => Op::Select {
+                        result: to.slice(),
+                        members: members.as_slice().into(),
+                        hash_fields: Box::default(),
+                    },
                 }
             }
             Action::Nested { kind, actions } => self.nested(*kind, actions),
             Action::Result { to, function } => match function {
                 Function::CheckInPortSecurity => Op::CheckInPortSecurity(to.slice()),
                 Function::CheckOutPortSecurity => Op::CheckOutPortSecurity(to.slice()),
-                // There is no connection, load balancer or symmetric route to find.
-                Function::CheckLbHairpin
-                | Function::CheckLbHairpinReply
-                | Function::CheckEcmpNh
-                | Function::CheckEcmpNhMac
-                | Function::CheckLbAffinity
-                | Function::CtNwDst
-                | Function::CtIp6Dst
-                | Function::CtTpDst
-                | Function::CtProto
-                | Function::CtStateSave => Op::Zero(to.slice()),
+                Function::CheckLbHairpin => hairpin(to.slice(), false),
+                Function::CheckLbHairpinReply => hairpin(to.slice(), true),
+                Function::CheckEcmpNh => symmetric(to.slice(), false),
+                Function::CheckEcmpNhMac => symmetric(to.slice(), true),
+                Function::CheckLbAffinity => connection(Connection::CheckAffinity(to.slice())),
+                Function::CtNwDst => original(to.slice(), OriginalField::Ip4Destination),
+                Function::CtIp6Dst => original(to.slice(), OriginalField::Ip6Destination),
+                Function::CtTpDst => original(to.slice(), OriginalField::PortDestination),
+                Function::CtProto => original(to.slice(), OriginalField::Protocol),
+                Function::CtStateSave => connection(Connection::SaveState(to.slice())),
             },
-            other => self.not_executed(label(other)),
+            other => match self.connection(other) {
+                Some(operation) => {
+                    self.inert.push(operation.name());
+                    connection(operation)
+                }
+                None => {
+                    let Some(operation) = self.agent(other) else { return };
+                    self.inert.push(operation.name());
+                    Op::Agent(Box::new(operation))
+                }
+            },
         });
+    }
+
+    /// What is for the connection tracker.
+    fn connection(&mut self, action: &Action) -> Option<Connection> {
+        Some(match action {
+            Action::CtNext(zone) => Connection::Lookup(track(*zone)),
+            Action::CtCommit(actions) => self.commit(actions),
+            Action::CtCommitV1 { mark, label } => commit_values(*mark, *label),
+            Action::CtCommitToZone(zone) => Connection::CommitToZone(track(*zone)),
+            Action::CtCommitNat(zone) => Connection::CommitNat(track(*zone)),
+            Action::CtNat { kind, address, ports } => {
+                let (end, zone) = match kind {
+                    NatKind::Dnat => (Translated::Destination, TrackZone::Dnat),
+                    NatKind::Snat => (Translated::Source, TrackZone::Snat),
+                    NatKind::DnatInCommonZone => (Translated::Destination, TrackZone::Common),
+                    NatKind::SnatInCommonZone => (Translated::Source, TrackZone::Common),
+                };
+                let ports = ports.map(|ports| (ports.low, ports.high.unwrap_or(ports.low)));
+                let to = address.map(|address| NatTarget { address, ports });
+                Connection::Nat { end, zone, to }
+            }
+            Action::CtLb { kind, backends, hash_fields, snat } => Connection::Balance {
+                note: match kind {
+                    BalanceKind::Label => BalanceNote::Label,
+                    BalanceKind::Mark => BalanceNote::Mark,
+                    BalanceKind::MarkLocal => BalanceNote::MarkLocal,
+                },
+                backends: backends
+                    .iter()
+                    .map(|backend| Backend { address: backend.address, port: backend.port })
+                    .collect(),
+                hash_fields: hash_fields.as_deref().and_then(hashed).unwrap_or_default().into(),
+                snat: snat.map(|snat| match snat {
+                    SnatFlag::Skip => BalanceSnat::Skip,
+                    SnatFlag::Force => BalanceSnat::Force,
+                }),
+            },
+            Action::CtSnatToVip => Connection::SnatToVip,
+            Action::CommitEcmpNh { ipv6, protocol } => {
+                Connection::CommitEcmp { ipv6: *ipv6, protocol: *protocol }
+            }
+            Action::CommitLbAffinity { vip, backend, protocol, timeout } => {
+                Connection::CommitAffinity {
+                    vip: endpoint(vip),
+                    backend: endpoint(backend),
+                    protocol: *protocol,
+                    timeout: *timeout,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn commit(&mut self, actions: &[Action]) -> Connection {
+        let writes = self.program(actions);
+        let (mut mark, mut label) = (0, 0);
+        for op in &writes.0 {
+            let (slice, mask) = match op {
+                Op::Load(slice, _) | Op::Move { to: slice, .. } => (*slice, slice.ones()),
+                Op::LoadMasked(slice, masked) => (*slice, masked.mask),
+                _ => continue,
+            };
+            let bits = mask << slice.shift();
+            if slice.overlaps(field::CT_MARK) {
+                mark |= (bits >> field::CT_MARK.shift()) as u32;
+            } else if slice.overlaps(field::CT_LABEL) {
+                label |= bits;
+            }
+        }
+        Connection::Commit { writes, mark, label }
+    }
+
+    /// What is for the chassis's agent.
+    fn agent(&mut self, action: &Action) -> Option<Agent> {
+        Some(match action {
+            Action::LoadErrorMessage { to, value } => {
+                Agent::ErrorField { name: to.symbol.name, value: value.value }
+            }
+            Action::Igmp => Agent::Igmp,
+            Action::PutDhcpOpts { to, options } => {
+                Agent::Dhcp { result: to.slice(), v6: false, options: given(options) }
+            }
+            Action::PutDhcpv6Opts { to, options } => {
+                Agent::Dhcp { result: to.slice(), v6: true, options: given(options) }
+            }
+            Action::PutNdRaOpts { to, options } => {
+                Agent::RouterAdvertisement { result: to.slice(), options: given(options) }
+            }
+            Action::HandleDhcpv6Reply => Agent::Dhcpv6Reply,
+            Action::DhcpRelayCheck { response, to, relay, server } => Agent::DhcpRelay {
+                result: to.slice(),
+                response: *response,
+                relay: *relay,
+                server: *server,
+            },
+            Action::DnsLookup { to, .. } => Agent::Dns(to.slice()),
+            Action::Log { name, verdict, severity, meter } => Agent::Log {
+                name: name.clone(),
+                verdict: verdict.as_str(),
+                severity: severity.as_str(),
+                meter: meter.clone(),
+            },
+            Action::TriggerEvent { event, .. } => Agent::Event(event.clone()),
+            Action::SetMeter { rate, burst } => Agent::Meter { rate: *rate, burst: *burst },
+            Action::BindVport { port, parent } => {
+                Agent::BindVirtual { port: self.port(port), parent: parent.slice() }
+            }
+            Action::HandleServiceCheck(port) => Agent::ServiceCheck(port.slice()),
+            Action::HandleBfd => Agent::Bfd,
+            Action::ForwardingGroup { liveness, ports } => Agent::ForwardingGroup {
+                liveness: *liveness,
+                ports: ports.iter().filter_map(|port| self.port(port)).collect(),
+            },
+            Action::Sample { probability, collector_set, .. } => {
+                Agent::Sample { probability: *probability, collector_set: *collector_set }
+            }
+            Action::FloodRemote => Agent::FloodRemote,
+            Action::Mirror(port) => Agent::Mirror(self.port(port)),
+            _ => return None,
+        })
+    }
+
+    fn port(&mut self, name: &str) -> Option<PortKey> {
+        let key = self.resolver.port(name)?;
+        PortKey::new(u16::try_from(key).ok()?)
     }
 
     fn nested(&mut self, kind: NestedKind, actions: &[Action]) -> Op {
@@ -131,40 +271,100 @@ impl<R: Resolve> Lowering<'_, R> {
                 router: kind == NestedKind::NdNaRouter,
                 then: self.program(actions),
             },
-            NestedKind::Arp
-            | NestedKind::NdNs
-            | NestedKind::Icmp4
-            | NestedKind::Icmp4Error
-            | NestedKind::Icmp6
-            | NestedKind::Icmp6Error
-            | NestedKind::TcpReset
-            | NestedKind::SctpAbort
-            | NestedKind::Reject => {
-                // Still resolved, so that what the flow depends on does not hang on the version.
-                self.program(actions);
-                self.not_executed(kind.as_str())
-            }
+            NestedKind::Arp => self.message(Message::Arp, actions),
+            NestedKind::NdNs => self.message(Message::NeighbourSolicitation, actions),
+            NestedKind::Icmp4 => self.message(Message::Icmp4 { error: false }, actions),
+            NestedKind::Icmp4Error => self.message(Message::Icmp4 { error: true }, actions),
+            NestedKind::Icmp6 => self.message(Message::Icmp6 { error: false }, actions),
+            NestedKind::Icmp6Error => self.message(Message::Icmp6 { error: true }, actions),
+            NestedKind::TcpReset => self.message(Message::TcpReset, actions),
+            NestedKind::SctpAbort => self.message(Message::SctpAbort, actions),
+            NestedKind::Reject => self.message(Message::Reject, actions),
         }
     }
 
-    fn not_executed(&mut self, name: &'static str) -> Op {
-        self.inert.push(name);
-        Op::NotExecuted(name)
+    fn message(&mut self, kind: Message, actions: &[Action]) -> Op {
+        self.inert.push(kind.name());
+        Op::Message { kind, then: self.program(actions) }
     }
 }
 
-/// The runs of ones in a mask as parts of a slice, each with its lowest bit in the slice.
-fn runs(slice: Slice, mask: u128) -> impl Iterator<Item = (Slice, u32)> {
-    let mut rest = mask;
-    std::iter::from_fn(move || {
-        if rest == 0 {
-            return None;
-        }
-        let low = rest.trailing_zeros();
-        let length = (rest >> low).trailing_ones();
-        rest = if low + length == 128 { 0 } else { rest >> (low + length) << (low + length) };
-        Some((slice.bits(low as u8, (low + length - 1) as u8)?, low))
-    })
+fn load(slice: Slice, value: u128, mask: u128) -> Op {
+    match run(mask) {
+        Some((low, high)) => match slice.bits(low, high) {
+            Some(part) => Op::Load(part, value >> low & part.ones()),
+            None => Op::Load(slice, value),
+        },
+        None => Op::LoadMasked(slice, Box::new(Masked { value: value & mask, mask })),
+    }
+}
+
+fn connection(operation: Connection) -> Op {
+    Op::Connection(Box::new(operation))
+}
+
+fn hairpin(result: Slice, reply: bool) -> Op {
+    connection(Connection::CheckHairpin { result, reply })
+}
+
+fn symmetric(result: Slice, mac: bool) -> Op {
+    connection(Connection::CheckEcmp { result, mac })
+}
+
+fn original(result: Slice, field: OriginalField) -> Op {
+    connection(Connection::Original { result, field })
+}
+
+fn track(zone: Zone) -> TrackZone {
+    match zone {
+        Zone::Dnat => TrackZone::Dnat,
+        Zone::Snat => TrackZone::Snat,
+    }
+}
+
+fn endpoint(address: &AffinityAddress) -> Endpoint {
+    Endpoint { address: address.address, port: address.port }
+}
+
+/// `ct_commit(ct_mark=…, ct_label=…)`
+fn commit_values(mark: Option<CommitValue>, label: Option<CommitValue>) -> Connection {
+    let write = |slice, value: CommitValue| load(slice, value.value, value.mask);
+    let writes = mark
+        .map(|mark| write(field::CT_MARK, mark))
+        .into_iter()
+        .chain(label.map(|label| write(field::CT_LABEL, label)))
+        .collect();
+    Connection::Commit {
+        writes: Program(writes),
+        mark: mark.map_or(0, |mark| mark.mask as u32),
+        label: label.map_or(0, |label| label.mask),
+    }
+}
+
+fn given(options: &[action::GivenOption]) -> Box<[GivenOption]> {
+    let values = |value: &OptionValue| match value {
+        OptionValue::Numbers(numbers) => OptionValues::Numbers(
+            numbers.iter().map(|number| (number.value, number.mask)).collect(),
+        ),
+        OptionValue::Strings(texts) => OptionValues::Texts(texts.iter().cloned().collect()),
+    };
+    options
+        .iter()
+        .map(|option| GivenOption {
+            code: option.code,
+            kind: option.kind.clone(),
+            values: values(&option.value),
+        })
+        .collect()
+}
+
+/// The lowest and highest bit of a mask that is one run of ones.
+fn run(mask: u128) -> Option<(u8, u8)> {
+    if mask == 0 {
+        return None;
+    }
+    let (low, bits) = (mask.trailing_zeros(), mask.count_ones());
+    (mask >> low == u128::MAX >> (128 - bits)).then_some((low as u8, (low + bits - 1) as u8))
 }
 
 /// The fields that `hash_fields` names, in OpenFlow's words; `None` if one is not known.
@@ -189,62 +389,6 @@ fn hashed(names: &str) -> Option<Vec<Slice>> {
         .collect()
 }
 
-/// The name of an action, for who asks why a packet was dropped.
-fn label(action: &Action) -> &'static str {
-    match action {
-        Action::Output => "output",
-        Action::Next { .. } => "next",
-        Action::Load { .. } | Action::LoadPort { .. } | Action::Move { .. } => "=",
-        Action::LoadErrorMessage { to, .. } => to.symbol.name,
-        Action::Exchange(..) => "<->",
-        Action::Push(_) => "push",
-        Action::Pop(_) => "pop",
-        Action::DecrementTtl => "ip.ttl--",
-        Action::CtNext(_) => "ct_next",
-        Action::CtCommit(_) | Action::CtCommitV1 { .. } => "ct_commit",
-        Action::CtCommitToZone(_) => "ct_commit_to_zone",
-        Action::CtCommitNat(_) => "ct_commit_nat",
-        Action::CtNat { kind, .. } => kind.as_str(),
-        Action::CtLb { kind, .. } => kind.as_str(),
-        Action::Select { .. } => "select",
-        Action::CtClear => "ct_clear",
-        Action::Nested { kind, .. } => kind.as_str(),
-        Action::Igmp => "igmp",
-        Action::GetNeighbour { .. } => "get_arp",
-        Action::PutNeighbour { .. } => "put_arp",
-        Action::LookupNeighbour { .. } => "lookup_arp",
-        Action::MacCacheUse => "mac_cache_use",
-        Action::PutDhcpOpts { .. } => "put_dhcp_opts",
-        Action::PutDhcpv6Opts { .. } => "put_dhcpv6_opts",
-        Action::PutNdRaOpts { .. } => "put_nd_ra_opts",
-        Action::HandleDhcpv6Reply => "handle_dhcpv6_reply",
-        Action::DhcpRelayCheck { response: false, .. } => "dhcp_relay_req_chk",
-        Action::DhcpRelayCheck { response: true, .. } => "dhcp_relay_resp_chk",
-        Action::DnsLookup { .. } => "dns_lookup",
-        Action::Log { .. } => "log",
-        Action::TriggerEvent { .. } => "trigger_event",
-        Action::SetQueue(_) => "set_queue",
-        Action::SetMeter { .. } => "set_meter",
-        Action::CheckPacketLarger { .. } => "check_pkt_larger",
-        Action::BindVport { .. } => "bind_vport",
-        Action::HandleServiceCheck(_) => "handle_svc_check",
-        Action::HandleBfd => "handle_bfd_msg",
-        Action::ForwardingGroup { .. } => "fwd_group",
-        Action::Result { function, .. } => function.as_str(),
-        Action::CtSnatToVip => "ct_snat_to_vip",
-        Action::PutFdb { .. } => "put_fdb",
-        Action::GetFdb { remote: false, .. } => "get_fdb",
-        Action::GetFdb { remote: true, .. } => "get_remote_fdb",
-        Action::LookupFdb { .. } => "lookup_fdb",
-        Action::CommitEcmpNh { .. } => "commit_ecmp_nh",
-        Action::CommitLbAffinity { .. } => "commit_lb_aff",
-        Action::Sample { .. } => "sample",
-        Action::FloodRemote => "flood_remote",
-        Action::Mirror(_) => "mirror",
-        Action::CheckEvpnArp { .. } => "chk_evpn_arp",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,12 +399,16 @@ mod tests {
         for mask in [0, 1, 0x8000_0001, 0xffff_ffff, 0x00ff_0f01_u128] {
             let mut context = Context::default();
             context.set(field::FLAGS, 0x5555_5555);
-            for (part, low) in runs(field::FLAGS, mask) {
-                context.set(part, (0xaaaa_aaaa >> low) & part.ones());
+            match load(field::FLAGS, 0xaaaa_aaaa, mask) {
+                Op::Load(part, value) => context.set(part, value),
+                Op::LoadMasked(slice, masked) => {
+                    let kept = context.get(slice) & !masked.mask;
+                    context.set(slice, kept | masked.value);
+                }
+                other => panic!("{other:?}"),
             }
             assert_eq!(context.get(field::FLAGS), 0x5555_5555 & !mask | 0xaaaa_aaaa & mask);
         }
-        let whole: Vec<_> = runs(field::XXREG0, u128::MAX).collect();
-        assert_eq!(whole, [(field::XXREG0, 0)]);
+        assert_eq!(load(field::XXREG0, 7, u128::MAX), Op::Load(field::XXREG0, 7));
     }
 }

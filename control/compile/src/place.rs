@@ -85,6 +85,9 @@ impl Map<'_> {
     }
 
     fn place(&self, port: &PortBinding) -> Place {
+        if self.own.whole {
+            return self.within_reach(port);
+        }
         if let Some(local) = self.bound.get(&port.logical_port) {
             let also = match port.additional_chassis.is_empty() {
                 true => Box::default(),
@@ -118,6 +121,22 @@ impl Map<'_> {
             | PortType::Virtual
             | PortType::Remote
             | PortType::Vtep => self.tunnelled(port, port.chassis),
+        }
+    }
+
+    /// Where a port is in the whole network: gateways are as near as anything.
+    fn within_reach(&self, port: &PortBinding) -> Place {
+        let named = |option| self.database.port(port.option(option)?);
+        match port.kind {
+            PortType::Patch | PortType::L3Gateway => named("peer")
+                .and_then(|peer| self.attachment(peer))
+                .map_or(Place::Anywhere, Place::Patch),
+            PortType::ChassisRedirect => named("distributed-port")
+                .filter(|distributed| distributed.datapath == port.datapath)
+                .map_or(Place::NotExecuted(port.kind.label()), |distributed| {
+                    Place::Distributed(distributed.key)
+                }),
+            _ => Place::Anywhere,
         }
     }
 
@@ -177,6 +196,9 @@ impl Map<'_> {
 
     /// The members of a multicast group, by who serves them (OUT-6, ENC-11).
     pub(crate) fn group(&self, group: &MulticastGroup) -> Group {
+        if self.own.whole {
+            return self.all_members(group);
+        }
         let by_localnet = self.by_localnet(group.datapath);
         let (mut local, mut ingress_only) = (BTreeSet::<PortKey>::new(), BTreeSet::new());
         let mut remote = BTreeSet::new();
@@ -212,6 +234,16 @@ impl Map<'_> {
             ingress_only: ingress_only.into_iter().collect(),
             remote: remote.into_iter().collect(),
         }
+    }
+}
+
+impl Map<'_> {
+    /// The members of a group in the whole network, in the order of their names.
+    fn all_members(&self, group: &MulticastGroup) -> Group {
+        let ports = group.ports.iter().filter_map(|port| self.database.ports.get(port));
+        let mut members: Vec<_> = ports.filter(|port| port.datapath == group.datapath).collect();
+        members.sort_by(|a, b| a.logical_port.cmp(&b.logical_port));
+        Group { local: members.iter().map(|port| port.key).collect(), ..Group::default() }
     }
 }
 

@@ -324,6 +324,9 @@ impl Resolve for Resolver<'_> {
         let port = self.database.port(name);
         let shared = port.map_or_else(|| Arc::from(name), |port| port.logical_port.clone());
         self.ask(Name::Resident(shared));
+        if self.own.whole {
+            return port.is_some() || name.is_empty();
+        }
         let Some(port) = port else { return false };
         let chassis = match port.kind {
             PortType::ChassisRedirect => active(self.database, port),

@@ -1,5 +1,6 @@
 //! What `ovn-xdp show` shows.
 
+use super::command::Section;
 use super::table::{Table, bytes};
 use ovn_xdp_compile::report::Flow;
 use serde::Serialize;
@@ -195,18 +196,8 @@ impl fmt::Display for Report {
             writeln!(f, "{table}")?;
         }
         writeln!(f, "Tunnels: {}\n{}", self.tunnels.len(), self.tunnel_table())?;
-        let mut table = Table::new(["datapath", "key#", "ports#"]);
-        for Datapath { name, key, ports } in &self.datapaths {
-            table.row([name.clone(), key.to_string(), ports.to_string()]);
-        }
-        writeln!(f, "Local datapaths: {}\n{table}", self.datapaths.len())?;
-        let titles = ["worker", "cache hits#", "misses#", "stale#", "to tunnels#", "from tunnels#"];
-        let mut table = Table::new(titles);
-        for Worker { number, hits, misses, stale, tunnel: (tx, rx) } in &self.workers {
-            let number = *number as u64;
-            table.row([number, *hits, *misses, *stale, *tx, *rx].map(|count| count.to_string()));
-        }
-        write!(f, "Workers: {}\n{table}", self.workers.len())?;
+        writeln!(f, "Local datapaths: {}\n{}", self.datapaths.len(), self.datapath_table())?;
+        write!(f, "Workers: {}\n{}", self.workers.len(), self.worker_table())?;
         if !self.drops.is_empty() {
             writeln!(f, "\nDrops of no port: {}", drops(&self.drops))?;
         }
@@ -221,6 +212,35 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// One part for people; nothing for a part that is not in the report.
+    pub fn section(&self, section: Section) -> String {
+        match section {
+            Section::Ports => self.port_table().to_string(),
+            Section::Datapaths => self.datapath_table().to_string(),
+            Section::Tunnels => self.tunnel_table().to_string(),
+            Section::Workers => self.worker_table().to_string(),
+            _ => String::new(),
+        }
+    }
+
+    fn datapath_table(&self) -> Table {
+        let mut table = Table::new(["datapath", "key#", "ports#"]);
+        for Datapath { name, key, ports } in &self.datapaths {
+            table.row([name.clone(), key.to_string(), ports.to_string()]);
+        }
+        table
+    }
+
+    fn worker_table(&self) -> Table {
+        let titles = ["worker", "cache hits#", "misses#", "stale#", "to tunnels#", "from tunnels#"];
+        let mut table = Table::new(titles);
+        for Worker { number, hits, misses, stale, tunnel: (tx, rx) } in &self.workers {
+            let number = *number as u64;
+            table.row([number, *hits, *misses, *stale, *tx, *rx].map(|count| count.to_string()));
+        }
+        table
+    }
+
     fn port_table(&self) -> Table {
         let mut table = Table::new([
             "port",
@@ -288,6 +308,15 @@ impl Report {
         }
         table
     }
+}
+
+/// Drops for people, a reason a line.
+pub fn drop_table(drops: &[Drop]) -> impl fmt::Display + use<> {
+    let mut table = Table::new(["reason", "frames#"]);
+    for Drop { reason, frames } in drops {
+        table.row([(*reason).to_owned(), frames.to_string()]);
+    }
+    table
 }
 
 fn drops(drops: &[Drop]) -> String {

@@ -2,6 +2,7 @@
 
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
+use ovn_xdp_compile::Objection;
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, TunnelId};
 use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::replica::Change;
@@ -17,6 +18,13 @@ pub trait Compiler {
 
     /// Rows changed.
     fn apply(&mut self, changes: &[Change]);
+    /// Whether a row is there, by table.
+    fn knows(&self, table: &str, row: Uuid) -> bool;
+    /// Whether the rows that these changes brought can be used; nothing is published for it.
+    ///
+    /// # Errors
+    /// What stands against the first that cannot.
+    fn verify(&mut self, changes: &[Change]) -> Result<(), Objection>;
     /// An interface was attached.
     fn set_interface(&mut self, id: InterfaceId, name: &str);
     /// An interface was detached.

@@ -62,7 +62,10 @@ impl Daemon {
     }
 
     fn southbound(&self) -> Southbound {
-        let status = self.client.status();
+        let Some(status) = self.central.status() else {
+            let state = "there is no Southbound DB, all rows are local".to_owned();
+            return Southbound { remote: "none".to_owned(), state, ..Southbound::default() };
+        };
         Southbound {
             remote: status
                 .remote
@@ -86,7 +89,7 @@ impl Daemon {
                     .missing
                     .get(port)
                     .cloned()
-                    .unwrap_or_else(|| "no such port to bind in the Southbound DB".to_owned()),
+                    .unwrap_or_else(|| "there is no such port to bind".to_owned()),
             })
             .collect()
     }

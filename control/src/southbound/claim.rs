@@ -295,8 +295,11 @@ impl Claims {
             if let Some(local) = self.local.get_mut(row)
                 && matches!(local.state, State::Claimed | State::WaitingSbCond)
             {
-                local.state =
-                    if settled { State::InstallFlows(generation) } else { State::WaitingSbCond };
+                let ours = self.rows.get(row).is_some_and(|row| row.ours);
+                local.state = match settled || ours {
+                    true => State::InstallFlows(generation),
+                    false => State::WaitingSbCond,
+                };
             }
         }
     }
@@ -449,7 +452,7 @@ impl Claims {
     /// From MARK_UP to INSTALLED once the database shows what it should.
     fn finish(&mut self, uuid: Uuid) {
         let shows = match (self.local.get(&uuid), self.rows.get(&uuid)) {
-            (Some(_), Some(_)) if self.offline => true,
+            (Some(_), Some(row)) if self.offline || row.ours => true,
             (Some(local), Some(row)) => match local.role {
                 Role::Main => row.chassis == self.chassis && row.up != Some(false),
                 Role::Additional => self.chassis.is_some_and(|me| row.additional.contains(&me)),

@@ -10,58 +10,138 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// writes flows that could tell.
     pub(super) fn program(
         &mut self,
-        branch: &mut Branch<'g>,
-        pipeline: Pipeline,
+        branch: &mut Branch<'g, O::Place>,
+        (pipeline, table): (Pipeline, u8),
         mut ops: &'g [Op],
+        mut index: usize,
     ) -> Step {
         while let Some((op, rest)) = ops.split_first() {
             ops = rest;
-            self.observer.op(op, &branch.context);
+            let at = crate::observe::Step { datapath: branch.datapath, pipeline, index };
+            let place = self.observer.op(branch.place, at, op, &branch.context);
+            index += 1;
+            let later = At::Program(pipeline, table, rest, index);
             match op {
-                Op::Output | Op::Next(..) => {
-                    if !rest.is_empty() {
-                        let mut later = branch.clone();
-                        later.at = At::Program(pipeline, rest);
-                        self.work.push(later);
+                Op::Next(to, table) => {
+                    self.fork(branch, later, place, true);
+                    branch.at = At::Table(*to, *table);
+                    return Ok(true);
+                }
+                Op::Output => {
+                    self.fork(branch, later, place, false);
+                    if pipeline == Pipeline::Ingress {
+                        branch.at = At::Output;
+                        return Ok(true);
                     }
-                    return match (op, pipeline) {
-                        (Op::Next(pipeline, table), _) => {
-                            branch.at = At::Table(*pipeline, *table);
-                            Ok(true)
-                        }
-                        (_, Pipeline::Ingress) => {
-                            branch.at = At::Output;
-                            Ok(true)
-                        }
-                        (_, Pipeline::Egress) => self.deliver(branch),
+                    return if S::WHOLE {
+                        self.deliver_whole(branch)
+                    } else {
+                        self.deliver(branch)
                     };
                 }
                 Op::Clone(program) => {
-                    branch.at = At::Program(pipeline, rest);
-                    let mut copy = branch.clone();
-                    copy.at = At::Program(pipeline, &program.0);
-                    self.work.push(branch.clone());
-                    *branch = copy;
+                    self.fork(branch, later, place, false);
+                    branch.at = At::Program(pipeline, table, &program.0, 0);
                     return Ok(true);
                 }
                 Op::NeighbourAdvertisement { router, then } => {
-                    if !rest.is_empty() {
-                        let mut later = branch.clone();
-                        later.at = At::Program(pipeline, rest);
-                        self.work.push(later);
+                    self.fork(branch, later, place, false);
+                    if S::WHOLE {
+                        whole::advertise(&mut branch.context);
+                    } else {
+                        self.answer_solicitation(branch, *router)?;
                     }
-                    self.answer_solicitation(branch, *router)?;
-                    branch.at = At::Program(pipeline, &then.0);
+                    branch.at = At::Program(pipeline, table, &then.0, 0);
                     return Ok(true);
                 }
-                _ => self.operation(branch, op)?,
+                Op::Select { result, members, hash_fields } => {
+                    self.fork(branch, later, place, false);
+                    let chosen = match self.surroundings.select(members) {
+                        Some(chosen) => chosen,
+                        None => self.select(branch, members, hash_fields),
+                    };
+                    self.write(branch, *result, u128::from(chosen));
+                    branch.at = At::Table(pipeline, table.saturating_add(1));
+                    return Ok(true);
+                }
+                Op::Connection(operation) => {
+                    let mut packet = branch.context.clone();
+                    let datapath = branch.datapath;
+                    match self.surroundings.connection(operation, datapath, &mut packet) {
+                        // There is no connection, load balancer or symmetric route to find.
+                        Outcome::NotExecuted => match operation.test() {
+                            Some(result) => self.write(branch, result, 0),
+                            None => return Err(DropReason::NotExecuted),
+                        },
+                        Outcome::Done => branch.context = packet,
+                        Outcome::Forks => {
+                            let place = self.observer.place(place);
+                            self.fork(branch, later, place, false);
+                            branch.context = packet;
+                            branch.at = At::Table(pipeline, table.saturating_add(1));
+                            return Ok(true);
+                        }
+                    }
+                }
+                Op::Message { kind, then } => {
+                    let mut packet = branch.context.clone();
+                    match self.surroundings.message(*kind, &mut packet) {
+                        Outcome::NotExecuted => return Err(DropReason::NotExecuted),
+                        Outcome::Done => {}
+                        Outcome::Forks => {
+                            let place = self.observer.place(place);
+                            self.fork(branch, later, place, false);
+                            branch.context = packet;
+                            branch.at = At::Program(pipeline, table, &then.0, 0);
+                            return Ok(true);
+                        }
+                    }
+                }
+                Op::Agent(operation) => {
+                    let mut packet = branch.context.clone();
+                    let datapath = branch.datapath;
+                    match self.surroundings.agent(operation, datapath, &mut packet) {
+                        Outcome::NotExecuted => return Err(DropReason::NotExecuted),
+                        Outcome::Done | Outcome::Forks => branch.context = packet,
+                    }
+                }
+                _ => {
+                    self.operation(branch, op)?;
+                    self.observer.ran(branch.place, op, &branch.context);
+                }
             }
+        }
+        if S::WHOLE {
+            return Ok(false);
         }
         // A program that said `next` or `output` before has done its work.
         Err(DropReason::LogicalFlow)
     }
 
-    fn operation(&mut self, branch: &mut Branch<'g>, op: &'g Op) -> Result<(), DropReason> {
+    /// Leaves what stands behind an operation for later, and puts the branch in the place of what
+    /// the operation leads to. `shares` says that the rest sees what becomes of the packet there.
+    fn fork(
+        &mut self,
+        branch: &mut Branch<'g, O::Place>,
+        later: At<'g>,
+        place: O::Place,
+        shares: bool,
+    ) {
+        let empty = matches!(later, At::Program(_, _, [], _));
+        if !empty || S::WHOLE {
+            let mut rest = branch.clone();
+            rest.at = later;
+            rest.continues = S::WHOLE && shares;
+            self.work.push(rest);
+        }
+        branch.place = place;
+    }
+
+    fn operation(
+        &mut self,
+        branch: &mut Branch<'g, O::Place>,
+        op: &'g Op,
+    ) -> Result<(), DropReason> {
         match op {
             Op::Load(to, value) => self.write(branch, *to, *value),
             Op::Move { to, from } => {
@@ -81,6 +161,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 let value = branch.stack.pop().unwrap_or(0);
                 self.write(branch, *to, value);
             }
+            Op::LoadMasked(to, masked) => {
+                let kept = self.read(branch, *to) & !masked.mask;
+                self.write(branch, *to, kept | masked.value & masked.mask);
+            }
+            Op::DecrementTtl if S::WHOLE => whole::decrement_ttl(&mut branch.context),
             Op::DecrementTtl => self.decrement_ttl(branch)?,
             Op::CtClear => {
                 for slot in [4, 5, 15, 16] {
@@ -88,11 +173,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 }
             }
             Op::CheckInPortSecurity(result) => {
-                let fails = !self.own_port(branch, field::INPORT, security::may_send);
+                let fails = !self.own_port(branch, field::INPORT, S::may_send);
                 self.write(branch, *result, u128::from(fails));
             }
             Op::CheckOutPortSecurity(result) => {
-                let fails = !self.own_port(branch, field::OUTPORT, security::may_receive);
+                let fails = !self.own_port(branch, field::OUTPORT, S::may_receive);
                 self.write(branch, *result, u128::from(fails));
             }
             Op::GetNeighbour { family, port, address } => {
@@ -145,25 +230,27 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 let found = known.is_some_and(|known| u128::from(known.get()) == port);
                 self.write(branch, *result, u128::from(found));
             }
-            Op::Select { result, members, hash_fields } => {
-                let chosen = self.select(branch, members, hash_fields);
-                self.write(branch, *result, u128::from(chosen));
-            }
+            // There is no packet whose length could be looked at.
+            Op::CheckPacketLarger { .. } if S::WHOLE => {}
             Op::CheckPacketLarger { result, limit } => {
                 let larger = self.larger(branch, u32::from(*limit));
                 self.write(branch, *result, u128::from(larger));
             }
             Op::SetQueue(queue) => self.write(branch, field::QUEUE, u128::from(*queue)),
             Op::Zero(result) => self.write(branch, *result, 0),
-            Op::NotExecuted(_) => return Err(DropReason::NotExecuted),
-            Op::Output | Op::Next(..) | Op::Clone(_) | Op::NeighbourAdvertisement { .. } => {
-                return Err(DropReason::Internal);
-            }
+            Op::Output
+            | Op::Next(..)
+            | Op::Clone(_)
+            | Op::NeighbourAdvertisement { .. }
+            | Op::Select { .. }
+            | Op::Connection(_)
+            | Op::Message { .. }
+            | Op::Agent(_) => return Err(DropReason::Internal),
         }
         Ok(())
     }
 
-    fn decrement_ttl(&mut self, branch: &mut Branch<'g>) -> Result<(), DropReason> {
+    fn decrement_ttl(&mut self, branch: &mut Branch<'g, O::Place>) -> Result<(), DropReason> {
         let ttl = branch.context.get(field::IP_TTL) as u8;
         if ttl <= 1 {
             self.consult(branch, field::IP_TTL.mask());
@@ -184,22 +271,22 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
 
     fn own_port(
         &mut self,
-        branch: &Branch<'g>,
+        branch: &Branch<'g, O::Place>,
         slice: Slice,
-        check: fn(&Port, &Context) -> bool,
+        check: fn(&mut S, &Port, &Context) -> bool,
     ) -> bool {
         let port = PortKey::new(branch.context.get(slice) as u16);
         let port = port.and_then(|key| branch.datapath.ports.get(&key));
-        port.is_none_or(|port| check(port, &branch.context))
+        port.is_none_or(|port| check(&mut self.surroundings, port, &branch.context))
     }
 
-    fn port_key(&mut self, branch: &Branch<'g>, slice: Slice) -> Option<PortKey> {
+    fn port_key(&mut self, branch: &Branch<'g, O::Place>, slice: Slice) -> Option<PortKey> {
         u16::try_from(self.read(branch, slice)).ok().and_then(PortKey::new)
     }
 
     fn neighbour(
         &mut self,
-        branch: &Branch<'g>,
+        branch: &Branch<'g, O::Place>,
         family: crate::program::Family,
         port: Slice,
         address: Slice,
@@ -210,7 +297,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         branch.datapath.neighbours.get(&key).copied()
     }
 
-    fn neighbour_used(&mut self, branch: &Branch<'g>) {
+    fn neighbour_used(&mut self, branch: &Branch<'g, O::Place>) {
         use crate::parse::ethertype;
         use crate::program::Family;
         let context = &branch.context;
@@ -229,7 +316,12 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
     }
 
-    fn select(&mut self, branch: &Branch<'g>, members: &[(u16, u16)], fields: &[Slice]) -> u16 {
+    fn select(
+        &mut self,
+        branch: &Branch<'g, O::Place>,
+        members: &[(u16, u16)],
+        fields: &[Slice],
+    ) -> u16 {
         let mut hash = if fields.is_empty() { self.packet.hash } else { 0 };
         for slice in fields {
             let value = self.read(branch, *slice);
@@ -247,7 +339,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     }
 
     /// Whether the packet with its Ethernet header is longer than `limit`, for the verdict's lengths.
-    pub(super) fn larger(&mut self, branch: &Branch<'g>, limit: u32) -> bool {
+    pub(super) fn larger(&mut self, branch: &Branch<'g, O::Place>, limit: u32) -> bool {
         let base = &self.bases[branch.base];
         let larger = base.len > limit;
         if branch.base == 0 {
@@ -263,7 +355,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
 
     fn answer_solicitation(
         &mut self,
-        branch: &mut Branch<'g>,
+        branch: &mut Branch<'g, O::Place>,
         router: bool,
     ) -> Result<(), DropReason> {
         let frame =
@@ -274,7 +366,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// Puts a frame of our own in the place of the packet; registers and metadata stay.
     pub(super) fn replace(
         &mut self,
-        branch: &mut Branch<'g>,
+        branch: &mut Branch<'g, O::Place>,
         frame: Vec<u8>,
     ) -> Result<(), DropReason> {
         let parsed =

@@ -4,7 +4,7 @@ use super::*;
 
 impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// `output` in an ingress pipeline, or arrival from a tunnel (PHY-04, PHY-05).
-    pub(super) fn decide(&mut self, branch: &mut Branch<'g>) -> Step {
+    pub(super) fn decide(&mut self, branch: &mut Branch<'g, O::Place>) -> Step {
         let key = u16::try_from(branch.context.get(field::OUTPORT)).ok().and_then(PortKey::new);
         let key = key.ok_or(DropReason::NoOutport)?;
         if let Some(group) = branch.datapath.groups.get(&key) {
@@ -36,7 +36,9 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 Ok(true)
             }
             Place::Unbound => Err(DropReason::Unbound),
-            Place::NotExecuted(_) => Err(DropReason::NotExecuted),
+            Place::NotExecuted(_) | Place::Distributed(_) | Place::Anywhere => {
+                Err(DropReason::NotExecuted)
+            }
         }
     }
 
@@ -44,7 +46,12 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// hang on the tables that lead to tunnels: what must not leave this chassis, and what came from
     /// another, is not for them either. Each member gets the packet as it was; upstream, what one
     /// member's egress pipeline changes is seen by the next.
-    fn replicate(&mut self, branch: &Branch<'g>, key: PortKey, group: &'g crate::publish::Group) {
+    fn replicate(
+        &mut self,
+        branch: &Branch<'g, O::Place>,
+        key: PortKey,
+        group: &'g crate::publish::Group,
+    ) {
         let leaves = !branch.from_tunnel && self.may_leave(branch);
         let ours: &[PortKey] = if leaves { &group.ingress_only } else { &[] };
         // The list of work is a stack: the last member is pushed first.
@@ -57,25 +64,33 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         if leaves {
             for tunnel in &group.remote {
                 if let Err(reason) = self.tunnel(branch, key, *tunnel) {
-                    self.dropped(reason, branch.flow);
+                    self.dropped(branch.place, reason, branch.flow);
                 }
             }
         }
     }
 
     /// Local output: the loopback check and the egress pipeline (PHY-06).
-    pub(super) fn local(&mut self, branch: &mut Branch<'g>, key: PortKey) -> Step {
+    pub(super) fn local(&mut self, branch: &mut Branch<'g, O::Place>, key: PortKey) -> Step {
         let port = branch.datapath.ports.get(&key).ok_or(DropReason::NoOutport)?;
         match &port.place {
             Place::Local { .. } | Place::Patch(_) => {}
-            Place::NotExecuted(_) => return Err(DropReason::NotExecuted),
+            Place::NotExecuted(_) | Place::Distributed(_) | Place::Anywhere => {
+                return Err(DropReason::NotExecuted);
+            }
             Place::Remote(_) | Place::Unbound => return Err(DropReason::Unbound),
         }
         let loopback = branch.context.get(field::FLAGS) & u128::from(flag::LOOPBACK) != 0;
         if !loopback && branch.context.get(field::INPORT) == u128::from(key.get()) {
             return Err(DropReason::Loopback);
         }
-        self.observer.output(branch.datapath, key.get(), Decision::Local);
+        branch.place = self.observer.output(
+            branch.place,
+            branch.datapath,
+            key.get(),
+            Decision::Local,
+            &branch.context,
+        );
         // reg0 to reg9.
         branch.context.set(field::XXREG0, 0);
         branch.context.set(field::XXREG1, 0);
@@ -85,7 +100,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     }
 
     /// `output` in an egress pipeline (PHY-08, PHY-09, OUT-11).
-    pub(super) fn deliver(&mut self, branch: &mut Branch<'g>) -> Step {
+    pub(super) fn deliver(&mut self, branch: &mut Branch<'g, O::Place>) -> Step {
         let key = u16::try_from(branch.context.get(field::OUTPORT)).ok().and_then(PortKey::new);
         let key = key.ok_or(DropReason::NoOutport)?;
         let port = branch.datapath.ports.get(&key).ok_or(DropReason::NoOutport)?;
@@ -96,26 +111,40 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 if branch.arrival == Some(*interface) && !back {
                     return Err(DropReason::Loopback);
                 }
-                self.observer.output(branch.datapath, key.get(), Decision::Deliver);
+                branch.place = self.observer.output(
+                    branch.place,
+                    branch.datapath,
+                    key.get(),
+                    Decision::Deliver,
+                    &branch.context,
+                );
                 let port = self.surroundings.port((branch.datapath.key, key));
                 let target = Target::Interface { to: *interface, tag: *tag, port };
                 self.emit(branch, target);
                 Ok(false)
             }
             Place::Patch(peer) => {
-                self.observer.output(branch.datapath, key.get(), Decision::Patch);
+                branch.place = self.observer.output(
+                    branch.place,
+                    branch.datapath,
+                    key.get(),
+                    Decision::Patch,
+                    &branch.context,
+                );
                 if flags & flag::LOOPBACK != 0 {
                     branch.arrival = None;
                 }
                 self.cross(branch, *peer)
             }
             Place::Remote(_) | Place::Unbound => Err(DropReason::Unbound),
-            Place::NotExecuted(_) => Err(DropReason::NotExecuted),
+            Place::NotExecuted(_) | Place::Distributed(_) | Place::Anywhere => {
+                Err(DropReason::NotExecuted)
+            }
         }
     }
 
     /// Into the ingress pipeline of a peer datapath: metadata starts afresh (OUT-11, LP-4).
-    fn cross(&mut self, branch: &mut Branch<'g>, peer: Attachment) -> Step {
+    fn cross(&mut self, branch: &mut Branch<'g, O::Place>, peer: Attachment) -> Step {
         let Some(datapath) = self.datapath(peer.datapath) else {
             return Err(DropReason::Unbound);
         };
@@ -135,7 +164,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
 
     /// OUT-4: by the flag, and by the ingress port, not by the flag for localports: that one is about
     /// provider networks.
-    fn may_leave(&self, branch: &Branch<'g>) -> bool {
+    fn may_leave(&self, branch: &Branch<'g, O::Place>) -> bool {
         let flags = branch.context.get(field::FLAGS) as u32;
         let inport = u16::try_from(branch.context.get(field::INPORT)).ok().and_then(PortKey::new);
         let inport = inport.and_then(|key| branch.datapath.ports.get(&key));
@@ -145,7 +174,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// To one chassis, or to all that hold a port during a live migration (OUT-2, OUT-8).
     fn tunnels(
         &mut self,
-        branch: &Branch<'g>,
+        branch: &Branch<'g, O::Place>,
         key: PortKey,
         tunnels: &[TunnelId],
     ) -> Result<(), DropReason> {
@@ -157,7 +186,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
         for tunnel in tunnels {
             if let Err(reason) = self.tunnel(branch, key, *tunnel) {
-                self.dropped(reason, branch.flow);
+                self.dropped(branch.place, reason, branch.flow);
             }
         }
         Ok(())
@@ -165,7 +194,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
 
     fn tunnel(
         &mut self,
-        branch: &Branch<'g>,
+        branch: &Branch<'g, O::Place>,
         key: PortKey,
         id: TunnelId,
     ) -> Result<(), DropReason> {
@@ -182,7 +211,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         if self.larger(branch, u32::try_from(most).unwrap_or(u32::MAX)) {
             return self.too_big(branch, outer.max_frame);
         }
-        self.observer.output(branch.datapath, key.get(), Decision::Tunnel);
+        self.observer.output(
+            branch.place,
+            branch.datapath,
+            key.get(),
+            Decision::Tunnel,
+            &branch.context,
+        );
         self.emit(branch, Target::Tunnel(outer));
         Ok(())
     }
@@ -195,7 +230,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// so that no ACL about the destination takes path MTU discovery from the sender. Upstream does
     /// this for ports on several chassis only and leaves the rest to the kernel's tunnels, whose
     /// errors tenants see from the same address.
-    fn too_big(&mut self, branch: &Branch<'g>, max_frame: usize) -> Result<(), DropReason> {
+    fn too_big(
+        &mut self,
+        branch: &Branch<'g, O::Place>,
+        max_frame: usize,
+    ) -> Result<(), DropReason> {
         self.cacheable = false;
         let rewrite = self.rewrite(branch);
         let original = match branch.base {
@@ -226,7 +265,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         Ok(())
     }
 
-    fn rewrite(&self, branch: &Branch<'g>) -> Rewrite {
+    fn rewrite(&self, branch: &Branch<'g, O::Place>) -> Rewrite {
         let base = &self.bases[branch.base];
         let written = if branch.base == 0 {
             branch.written
@@ -243,7 +282,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         )
     }
 
-    fn emit(&mut self, branch: &Branch<'g>, target: Target) {
+    fn emit(&mut self, branch: &Branch<'g, O::Place>, target: Target) {
         let frame = match branch.base {
             0 => Source::Arrived,
             built => Source::Built(built - 1),

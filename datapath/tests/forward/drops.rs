@@ -4,7 +4,7 @@ use crate::kit::*;
 use ovn_xdp_abi::drop::DropReason::{self, *};
 use ovn_xdp_datapath::field::{self, flag};
 use ovn_xdp_datapath::key::TunnelId;
-use ovn_xdp_datapath::program::Op;
+use ovn_xdp_datapath::program::{Agent, Op};
 use ovn_xdp_datapath::publish::{Datapath, Generation, Place};
 use std::sync::Arc;
 
@@ -92,7 +92,8 @@ fn logical_flow() {
 
 #[test]
 fn not_executed() {
-    sends(NotExecuted, running(vec![Op::NotExecuted("dns_lookup"), Op::Output]));
+    let dns = Op::Agent(Box::new(Agent::Dns(field::reg(0))));
+    sends(NotExecuted, running(vec![dns, Op::Output]));
     sends(NotExecuted, placed(Place::NotExecuted("localnet")));
 }
 

@@ -2,11 +2,10 @@
 
 use crate::kit::*;
 use ovn_xdp_abi::drop::DropReason;
-use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::{FlowId, InterfaceId};
-use ovn_xdp_datapath::observe::{Decision, Observer};
-use ovn_xdp_datapath::program::{Op, Pipeline};
+use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
+use ovn_xdp_datapath::program::Op;
 use ovn_xdp_datapath::publish::Datapath;
 use ovn_xdp_datapath::trace::trace;
 
@@ -15,29 +14,32 @@ use ovn_xdp_datapath::trace::trace;
 struct Notes(Vec<String>);
 
 impl Observer for Notes {
-    fn table(
-        &mut self,
-        datapath: &Datapath,
-        pipeline: Pipeline,
-        table: u8,
-        rule: Option<&Rule>,
-        _context: &Context,
-    ) {
+    type Place = ();
+
+    fn table(&mut self, (): (), found: Lookup<'_>, _context: &Context) {
+        let Lookup { datapath, pipeline, table, rule } = found;
         let priority = rule.map(|rule| rule.priority);
         self.0.push(format!("{} {pipeline:?} {table}: {priority:?}", datapath.key));
     }
 
-    fn op(&mut self, op: &Op, _context: &Context) {
+    fn op(&mut self, (): (), _at: Step<'_>, op: &Op, _context: &Context) {
         if matches!(op, Op::DecrementTtl) {
             self.0.push("ttl".into());
         }
     }
 
-    fn output(&mut self, datapath: &Datapath, outport: u16, decision: Decision) {
+    fn output(
+        &mut self,
+        (): (),
+        datapath: &Datapath,
+        outport: u16,
+        decision: Decision,
+        _context: &Context,
+    ) {
         self.0.push(format!("{} to {outport}: {decision:?}", datapath.key));
     }
 
-    fn drop(&mut self, reason: DropReason, flow: FlowId) {
+    fn drop(&mut self, (): (), reason: DropReason, flow: FlowId) {
         self.0.push(format!("drop {} by {}", reason.label(), flow.0));
     }
 }

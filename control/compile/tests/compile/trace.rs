@@ -8,8 +8,9 @@ use etherparse::PacketBuilder;
 use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_compile::{Compiler, Identity, LocalPort};
 use ovn_xdp_datapath::counters::PortCounters;
+use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, InterfaceId, PortKey};
-use ovn_xdp_datapath::observe::{Decision, Observer};
+use ovn_xdp_datapath::observe::{Decision, Lookup, Observer};
 use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::{Packet, Start, Surroundings, walk};
 use ovn_xdp_datapath::publish::{Attachment, Datapath, Generation};
@@ -88,19 +89,22 @@ struct Seen {
 }
 
 impl Observer for Seen {
-    fn table(
-        &mut self,
-        datapath: &Datapath,
-        pipeline: ovn_xdp_datapath::program::Pipeline,
-        table: u8,
-        rule: Option<&ovn_xdp_datapath::classify::Rule>,
-        _context: &ovn_xdp_datapath::field::Context,
-    ) {
+    type Place = ();
+
+    fn table(&mut self, (): (), found: Lookup<'_>, _context: &Context) {
+        let Lookup { datapath, pipeline, table, rule } = found;
         let priority = rule.map(|rule| (rule.priority, format!("{:032x}", rule.flow.0)));
         self.steps.push(format!("{} {pipeline:?} {table} {priority:?}", datapath.name));
     }
 
-    fn output(&mut self, datapath: &Datapath, outport: u16, decision: Decision) {
+    fn output(
+        &mut self,
+        (): (),
+        datapath: &Datapath,
+        outport: u16,
+        decision: Decision,
+        _context: &Context,
+    ) {
         let port = PortKey::new(outport).and_then(|key| datapath.ports.get(&key));
         self.steps.push(format!("{} {outport} {decision:?}", datapath.name));
         if decision == Decision::Deliver {
@@ -108,7 +112,7 @@ impl Observer for Seen {
         }
     }
 
-    fn drop(&mut self, reason: DropReason, flow: FlowId) {
+    fn drop(&mut self, (): (), reason: DropReason, flow: FlowId) {
         self.not_executed |= reason == DropReason::NotExecuted;
         self.steps.push(format!("{reason:?} by {:032x}", flow.0));
     }

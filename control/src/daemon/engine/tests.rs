@@ -2,6 +2,7 @@ use super::*;
 use crate::host::hop::NextHop;
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
+use ovn_xdp_compile::Objection;
 use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId};
 use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::Row;
@@ -48,6 +49,19 @@ impl Compiler for FakeCompiler {
     type Names = NoNames;
     fn apply(&mut self, changes: &[Change]) {
         self.applied.extend(changes.iter().map(|change| change.table.to_string()));
+    }
+    fn knows(&self, _: &str, _: Uuid) -> bool {
+        false
+    }
+    fn verify(&mut self, changes: &[Change]) -> Result<(), Objection> {
+        let wrong = changes.iter().find(|change| {
+            let new = change.new.as_ref();
+            new.is_some_and(|row| row.string("match").is_ok_and(|text| **text == *"wrong"))
+        });
+        match wrong {
+            Some(change) => Err(Objection { row: change.row, reason: "it is wrong".to_owned() }),
+            None => Ok(()),
+        }
     }
     fn set_interface(&mut self, _: InterfaceId, _: &str) {}
     fn remove_interface(&mut self, _: InterfaceId) {}

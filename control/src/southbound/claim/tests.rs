@@ -22,6 +22,7 @@ fn port(name: &str) -> PortRow {
         up: Some(false),
         requested: None,
         iface_id_ver: None,
+        ours: false,
     }
 }
 

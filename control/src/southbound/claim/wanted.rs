@@ -56,7 +56,7 @@ impl Claims {
     pub(super) fn write(&self, uuid: Uuid) -> Option<Write> {
         let me = self.chassis.filter(|_| self.writable)?;
         let row = self.rows.get(&uuid)?;
-        if self.pending.contains(&uuid) || self.held.contains_key(&uuid) {
+        if row.ours || self.pending.contains(&uuid) || self.held.contains_key(&uuid) {
             return None;
         }
         let additional = row.additional.contains(&me);

@@ -1,0 +1,167 @@
+//! The names under which a trace speaks of ports and datapaths.
+
+use ovn_xdp_compile::southbound::{DatapathBinding, PortBinding};
+use ovn_xdp_compile::whole::Whole;
+use ovn_xdp_datapath::key::{DatapathKey, PortKey};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Names for people, or the names of the rows.
+#[derive(Debug)]
+pub struct Names<'a> {
+    whole: &'a Whole,
+    friendly: bool,
+    ports: HashMap<(Uuid, PortKey), &'a PortBinding>,
+}
+
+impl<'a> Names<'a> {
+    /// The names of a network.
+    pub fn new(whole: &'a Whole, friendly: bool) -> Self {
+        let ports = whole.ports().map(|port| ((port.datapath, port.key), port)).collect();
+        Self { whole, friendly, ports }
+    }
+
+    /// The name of a datapath.
+    pub fn datapath(&self, key: DatapathKey) -> String {
+        let Some(row) = self.whole.datapath(key) else { return key.to_string() };
+        if !self.friendly {
+            return identity(row).to_string();
+        }
+        let name = row.external_ids.get("name2").or_else(|| row.external_ids.get("name"));
+        name.map_or_else(|| shorten(&identity(row).to_string()).into(), |name| shorten(name).into())
+    }
+
+    /// The port with a key in a datapath.
+    pub fn port_row(&self, datapath: DatapathKey, key: u16) -> Option<&'a PortBinding> {
+        let row = self.whole.datapath(datapath)?;
+        self.ports.get(&(row.uuid, PortKey::new(key)?)).copied()
+    }
+
+    /// The name of a port by its key, as the inport of a pipeline.
+    pub fn port(&self, datapath: DatapathKey, key: u16) -> String {
+        match self.port_row(datapath, key) {
+            Some(port) => self.of_port(port),
+            None if key == 0 => String::new(),
+            None => "(unnamed)".into(),
+        }
+    }
+
+    /// The name of a port.
+    pub fn of_port(&self, port: &PortBinding) -> String {
+        if !self.friendly {
+            return port.logical_port.to_string();
+        }
+        shorten(port.external_ids.get("name").unwrap_or(&port.logical_port)).into()
+    }
+
+    /// The name of a multicast group.
+    pub fn group(&self, datapath: DatapathKey, key: u16) -> Option<Arc<str>> {
+        let row = self.whole.datapath(datapath)?;
+        let mut groups = self.whole.groups();
+        groups.find(|it| it.datapath == row.uuid && it.key.get() == key).map(|it| it.name.clone())
+    }
+
+    /// A text of the language, its ports' names replaced.
+    pub fn in_text(&self, text: &str) -> String {
+        if !self.friendly {
+            return text.to_owned();
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find('"') {
+            let quoted = &rest[start + 1..];
+            let Some(end) = closing(quoted) else { break };
+            let name = &quoted[..end];
+            out.push_str(&rest[..start]);
+            match self.whole.port(name) {
+                Some(port) => out.push_str(&format!("{}", Quoted(&self.of_port(port)))),
+                None => out.push_str(&rest[start..start + end + 2]),
+            }
+            rest = &quoted[end + 1..];
+        }
+        out.push_str(rest.trim_end());
+        out
+    }
+
+    /// The datapath that somebody means: by name, or by the start of its UUID.
+    pub fn find_datapath(&self, name: &str) -> Option<DatapathKey> {
+        let called = |row: &DatapathBinding| {
+            let plain = row.external_ids.get("name");
+            let own = plain.map_or_else(|| identity(row).to_string(), |name| name.to_string());
+            own == name || row.external_ids.get("name2").is_some_and(|it| **it == *name)
+        };
+        if let Some(row) = self.whole.datapaths().find(|row| called(row)) {
+            return Some(row.key);
+        }
+        let starts = |uuid: Uuid| starts(uuid, name, 4);
+        let mut found =
+            self.whole.datapaths().filter(|row| starts(row.uuid) || starts(identity(row)));
+        let first = found.next()?;
+        found.next().is_none().then_some(first.key)
+    }
+
+    /// The port that somebody means: by name, by its name in the Northbound DB, or by the start of
+    /// a UUID.
+    pub fn find_port(&self, name: &str) -> Option<&'a PortBinding> {
+        if let Some(port) = self.whole.port(name) {
+            return Some(port);
+        }
+        let named =
+            |port: &&PortBinding| port.external_ids.get("name").is_some_and(|it| **it == *name);
+        let by_uuid = |port: &&PortBinding| {
+            starts(port.uuid, name, 4)
+                || port.logical_port.parse().is_ok_and(|uuid: Uuid| starts(uuid, name, 4))
+        };
+        let mut found = self.whole.ports().filter(|port| named(port) || by_uuid(port));
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    }
+}
+
+struct Quoted<'a>(&'a str);
+
+impl std::fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(self.0).unwrap_or_default())
+    }
+}
+
+/// Where a string that has begun ends.
+fn closing(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })
+}
+
+/// Whether a UUID starts with a text of at least `least` digits.
+fn starts(uuid: Uuid, text: &str, least: usize) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+    let text: Cow<'_, str> = if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
+    };
+    digits >= least && uuid.to_string().starts_with(&*text)
+}
+
+/// The UUID of a datapath in the Northbound DB.
+fn identity(row: &DatapathBinding) -> Uuid {
+    ["logical-switch", "logical-router"]
+        .iter()
+        .find_map(|kind| row.external_ids.get(*kind)?.parse().ok())
+        .unwrap_or(row.uuid)
+}
+
+/// A name without all but the first six digits of the UUID that it ends in.
+fn shorten(name: &str) -> &str {
+    let Some(start) = name.len().checked_sub(36) else { return name };
+    match name.get(start..) {
+        Some(end) if end.parse::<Uuid>().is_ok() => &name[..start + 6],
+        _ => name,
+    }
+}

@@ -1,0 +1,359 @@
+//! Sees a walk and writes it down as `ovn-trace` does.
+
+use super::names::Names;
+use super::script::Script;
+use super::text;
+use super::tree::{Kind, Node, Tree};
+use ovn_xdp_compile::southbound::PortBinding;
+use ovn_xdp_compile::whole::Whole;
+use ovn_xdp_datapath::classify::Rule;
+use ovn_xdp_datapath::field::{self, Context};
+use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
+use ovn_xdp_datapath::program::{Agent, Op, Pipeline};
+use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_logical::action::Action;
+use ovn_xdp_logical::field::FieldRef;
+use ovn_xdp_ovsdb::replica::Replica;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Where a branch of the walk writes, and the actions that its operations come from.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Place {
+    pub(super) node: Node,
+    list: usize,
+}
+
+/// The list of actions of a table that is not shown.
+const HIDDEN: usize = usize::MAX;
+
+/// What is written so far.
+#[derive(Default, Debug)]
+pub(super) struct Record {
+    pub(super) tree: Tree,
+    lists: Vec<Rc<[Action]>>,
+    /// Where the operation under way writes.
+    pub(super) now: Node,
+    /// The action of the operation under way.
+    pub(super) action: Option<(usize, usize)>,
+    /// Where what it leads to writes, if its surroundings made a node for that.
+    pub(super) forked: Option<Place>,
+    /// `IN` or `OUT`, by the pipeline under way.
+    pub(super) direction: &'static str,
+    pub(super) script: Script,
+}
+
+impl Record {
+    /// The action under way.
+    pub(super) fn action(&self) -> Option<&Action> {
+        let (list, index) = self.action?;
+        self.lists.get(list)?.get(index)
+    }
+
+    /// What the operation under way leads to is written below a node.
+    pub(super) fn forked_at(&mut self, node: Node) {
+        self.forked = Some(Place { node, list: HIDDEN });
+    }
+
+    /// Adds a node where the operation under way writes.
+    pub(super) fn add(&mut self, kind: Kind, text: impl Into<String>) -> Node {
+        let now = self.now;
+        self.tree.add(now, kind, text)
+    }
+}
+
+/// The observer and the surroundings of a trace.
+#[derive(Debug)]
+pub struct Tracer<'a> {
+    pub(super) whole: &'a Whole,
+    pub(super) rows: &'a Replica,
+    pub(super) names: Names<'a>,
+    pub(super) record: RefCell<Record>,
+}
+
+impl<'a> Tracer<'a> {
+    /// A tracer that has seen nothing yet.
+    pub fn new(whole: &'a Whole, rows: &'a Replica, friendly: bool, script: Script) -> Self {
+        let record = RefCell::new(Record { script, ..Record::default() });
+        Self { whole, rows, names: Names::new(whole, friendly), record }
+    }
+
+    /// The pipeline that a packet starts in.
+    pub fn enter(&self, datapath: &Datapath, packet: &Context) -> Place {
+        let name = self.names.datapath(datapath.key);
+        let inport = packet.get(field::INPORT) as u16;
+        let port = self.names.port_row(datapath.key, inport);
+        let port = port.map_or_else(|| "(unnamed)".into(), |port| self.names.of_port(port));
+        let text = format!("ingress(dp=\"{name}\", inport=\"{port}\")");
+        let node = self.record.borrow_mut().tree.add(Node::default(), Kind::Pipeline, text);
+        Place { node, list: HIDDEN }
+    }
+
+    /// What was seen.
+    pub fn tree(self) -> Tree {
+        self.record.into_inner().tree
+    }
+
+    fn title(&self, found: Lookup<'_>) -> String {
+        let table = found.table;
+        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
+        let Some((flow, rule)) = flow.zip(found.rule) else {
+            let stage = self.whole.stage(found.datapath.key, found.pipeline, table);
+            let stage = stage.map_or_else(String::new, |stage| format!("{stage}: "));
+            return format!("{table:2}. {stage}no match (implicit drop)");
+        };
+        let row = self.rows.row("Logical_Flow", flow.uuid);
+        let source = row.and_then(|row| row.map("external_ids").ok()?.get("source").cloned());
+        let place = match (&*flow.stage, source) {
+            ("", None) => String::new(),
+            ("", Some(source)) => format!("({source}): "),
+            (stage, None) => format!("{stage}: "),
+            (stage, Some(source)) => format!("{stage} ({source}): "),
+        };
+        format!(
+            "{table:2}. {place}{}, priority {}, uuid {:08x}",
+            self.names.in_text(&flow.matches),
+            rule.priority,
+            rule.flow.0 >> 96
+        )
+    }
+
+    /// Actions as they are named by the places of what runs them.
+    fn list(record: &mut Record, place: Node, actions: &[Action]) -> Place {
+        if actions.is_empty() {
+            record.tree.add(place, Kind::Action, "drop;");
+        }
+        record.lists.push(actions.into());
+        Place { node: place, list: record.lists.len() - 1 }
+    }
+
+    /// The place of a block's actions, below a node of its own.
+    pub(super) fn block(record: &mut Record, title: &str) -> Place {
+        let nested: Vec<Action> = match record.action() {
+            Some(Action::Nested { actions, .. }) => actions.clone(),
+            _ => Vec::new(),
+        };
+        let node = record.add(Kind::Transformation, title);
+        Self::list(record, node, &nested)
+    }
+}
+
+/// Whether a table is left out: its rule takes whatever comes, and goes on with the next table.
+fn is_omitted(found: Lookup<'_>) -> bool {
+    let passes = |rule: &Rule| {
+        rule.clauses.iter().any(|clause| clause.0.is_empty())
+            && matches!(*rule.program.0, [Op::Next(_, table)] if table == found.table + 1)
+    };
+    found.rule.is_some_and(passes)
+}
+
+/// Whether a field can be seen from outside.
+pub(super) fn is_visible(field: &FieldRef) -> bool {
+    let slice = field.slice();
+    slice.slot() > 3 || slice.overlaps(field::PKT_MARK)
+}
+
+fn without_semicolon(action: &Action) -> String {
+    let text = action.to_string();
+    text.strip_suffix(';').unwrap_or(&text).to_owned()
+}
+
+impl Observer for &Tracer<'_> {
+    type Place = Place;
+
+    fn table(&mut self, place: Place, found: Lookup<'_>, _packet: &Context) -> Place {
+        if is_omitted(found) {
+            return Place { list: HIDDEN, ..place };
+        }
+        let mut record = self.record.borrow_mut();
+        let node = record.tree.add(place.node, Kind::Table, self.title(found));
+        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
+        match flow.and_then(|flow| self.whole.actions(flow)) {
+            Some(actions) => Tracer::list(&mut record, node, &actions.list),
+            None => Place { node, list: HIDDEN },
+        }
+    }
+
+    fn op(&mut self, place: Place, at: Step<'_>, op: &Op, packet: &Context) -> Place {
+        if place.list == HIDDEN {
+            return place;
+        }
+        let mut record = self.record.borrow_mut();
+        record.now = place.node;
+        record.direction = if at.pipeline == Pipeline::Ingress { "IN" } else { "OUT" };
+        record.action = Some((place.list, at.index));
+        record.forked = None;
+        let Some(action) = record.action().cloned() else { return place };
+        let text = self.names.in_text(&action.to_string());
+        record.add(Kind::Action, text);
+        match (&action, op) {
+            (Action::Next { pipeline, .. }, _) if *pipeline != at.pipeline => {
+                let (name, direction, port) = match pipeline {
+                    Pipeline::Ingress => ("ingress", "inport", field::INPORT),
+                    Pipeline::Egress => ("egress", "outport", field::OUTPORT),
+                };
+                let port = self.names.port(at.datapath.key, packet.get(port) as u16);
+                let datapath = self.names.datapath(at.datapath.key);
+                let title = format!("{name}(dp=\"{datapath}\", {direction}=\"{port}\")");
+                let node = record.add(Kind::Pipeline, title);
+                return Place { node, list: HIDDEN };
+            }
+            (Action::Load { to, .. }, _) if is_visible(to) => {
+                record.add(Kind::Modify, without_semicolon(&action));
+            }
+            (Action::Move { to, from }, _) if is_visible(to) => {
+                let value = text::value(from.slice(), packet);
+                record.add(Kind::Modify, format!("{to} = {value}"));
+            }
+            (Action::Exchange(one, other), _) => {
+                for (to, from) in [(one, other), (other, one)] {
+                    if is_visible(to) {
+                        let value = text::value(from.slice(), packet);
+                        record.add(Kind::Modify, format!("{to} = {value}"));
+                    }
+                }
+            }
+            (Action::Push(field), _) => {
+                let value = packet.get(field.slice());
+                record.add(Kind::Modify, format!("push({field}) -> {value:#x}"));
+            }
+            (Action::DecrementTtl, _) => {
+                match packet.get(field::IP_TTL) {
+                    0 => record.add(Kind::Error, "*** TTL underflow"),
+                    _ => record.add(Kind::Modify, "ip.ttl--"),
+                };
+            }
+            (_, Op::Clone(_)) => return Tracer::block(&mut record, "clone"),
+            (_, Op::NeighbourAdvertisement { .. }) => return Tracer::block(&mut record, "nd_na"),
+            (_, Op::Agent(agent)) => {
+                if matches!(**agent, Agent::FloodRemote) {
+                    record.add(Kind::Output, "/* Flood to all remote chassis */");
+                }
+            }
+            _ => {}
+        }
+        place
+    }
+
+    fn place(&mut self, place: Place) -> Place {
+        self.record.borrow_mut().forked.take().unwrap_or(place)
+    }
+
+    fn ran(&mut self, place: Place, op: &Op, packet: &Context) {
+        let mut record = self.record.borrow_mut();
+        let action = record.action().cloned();
+        record.now = place.node;
+        match (op, action) {
+            (Op::Pop(_), Some(Action::Pop(field))) => {
+                let value = packet.get(field.slice());
+                record.add(Kind::Modify, format!("pop({field}) <- {value:#x}"));
+            }
+            (Op::GetNeighbour { .. }, _) => {
+                let mac = text::mac(packet.get(field::ETH_DST));
+                match packet.get(field::ETH_DST) {
+                    0 => record.add(Kind::Action, "/* No MAC binding. */"),
+                    _ => record.add(Kind::Action, format!("/* MAC binding to {mac}. */")),
+                };
+                record.add(Kind::Modify, format!("eth.dst = {mac}"));
+            }
+            (&Op::LookupNeighbour { result, mac, .. }, _) => {
+                let note = match (packet.get(result), mac) {
+                    (0, _) => "/* lookup failed - No MAC binding. */".into(),
+                    (_, Some(_)) => format!(
+                        "/* MAC binding to {} found. */",
+                        text::mac(packet.get(field::ETH_DST))
+                    ),
+                    (_, None) => "/* MAC binding found. */".into(),
+                };
+                record.add(Kind::Action, note);
+            }
+            (&Op::LookupFdb { result, .. }, _) => {
+                let note = match packet.get(result) {
+                    0 => "/* lookup mac failed in mac learning table. */".into(),
+                    _ => format!(
+                        "/* MAC lookup for {} found in FDB. */",
+                        text::mac(packet.get(field::ETH_DST))
+                    ),
+                };
+                record.add(Kind::Action, note);
+            }
+            _ => {}
+        }
+    }
+
+    fn output(
+        &mut self,
+        place: Place,
+        datapath: &Datapath,
+        outport: u16,
+        decision: Decision,
+        packet: &Context,
+    ) -> Place {
+        let mut record = self.record.borrow_mut();
+        let mut add = |kind, text: String| record.tree.add(place.node, kind, text);
+        let below = |node| Place { node, list: HIDDEN };
+        let dp = self.names.datapath(datapath.key);
+        let port: Option<&PortBinding> = self.names.port_row(datapath.key, outport);
+        let named = self.names.group(datapath.key, outport);
+        let name = match port {
+            Some(port) => self.names.of_port(port),
+            None => named.map_or_else(|| "(unnamed)".into(), |name| name.to_string()),
+        };
+        let inport = self.names.port(datapath.key, packet.get(field::INPORT) as u16);
+        match decision {
+            Decision::Group => {
+                let text = format!("multicast(dp=\"{dp}\", mcgroup=\"{name}\")");
+                return Place { list: GROUP, ..below(add(Kind::Pipeline, text)) };
+            }
+            Decision::Local => {
+                let text = format!("egress(dp=\"{dp}\", inport=\"{inport}\", outport=\"{name}\")");
+                let node = add(Kind::Pipeline, text);
+                record.tree.always_indent(node, place.list == GROUP);
+                return below(node);
+            }
+            Decision::Omitted => {
+                let why = "/* omitting output because inport == outport && !flags.loopback */";
+                add(Kind::Output, why.into());
+                record.tree.always_indent(place.node, false);
+            }
+            Decision::Distributed(to) => {
+                let kind = port.map_or("", |port| port.kind.label());
+                let to = self.names.port(datapath.key, to.get());
+                let text = format!(
+                    "/* Replacing type \"{kind}\" outport \"{name}\" with distributed port \
+                     \"{to}\". */"
+                );
+                add(Kind::Output, text);
+            }
+            Decision::Unknown if outport == 0 => {
+                add(Kind::Error, "*** output to null logical port".into());
+            }
+            Decision::Unknown => match port {
+                Some(port) => {
+                    let kind = port.kind.label();
+                    let text = format!(
+                        "*** output to type \"{kind}\" port \"{name}\" with no or invalid \
+                         distributed port"
+                    );
+                    add(Kind::Error, text);
+                }
+                None => {
+                    let text = format!("*** unknown port or multicast group {outport}");
+                    add(Kind::Error, text);
+                }
+            },
+            Decision::Deliver | Decision::Patch => {
+                let kind = port.map_or("", |port| port.kind.label());
+                add(Kind::Output, format!("/* output to \"{name}\", type \"{kind}\" */"));
+                if decision == Decision::Deliver {
+                    add(Kind::Modify, format!("output(\"{name}\")"));
+                }
+            }
+            Decision::Tunnel => {}
+        }
+        place
+    }
+}
+
+/// The place of a multicast group, whose members are set off from each other.
+const GROUP: usize = usize::MAX - 1;
