@@ -120,7 +120,12 @@ pub trait Surroundings {
     }
 
     /// An operation of the agent.
-    fn agent(&mut self, _operation: &Agent, _datapath: &Datapath, _packet: &mut Context) -> Outcome {
+    fn agent(
+        &mut self,
+        _operation: &Agent,
+        _datapath: &Datapath,
+        _packet: &mut Context,
+    ) -> Outcome {
         Outcome::NotExecuted
     }
 

@@ -8,8 +8,8 @@ use ovn_xdp_datapath::classify::Masked;
 use ovn_xdp_datapath::field::{self, Slice};
 use ovn_xdp_datapath::key::PortKey;
 use ovn_xdp_datapath::program::{
-    Agent, Backend, BalanceNote, BalanceSnat, Connection, Endpoint, GivenOption, Message, NatTarget,
-    Op, OptionValues, OriginalField, Program, TrackZone, Translated, port_operand,
+    Agent, Backend, BalanceNote, BalanceSnat, Connection, Endpoint, GivenOption, Message,
+    NatTarget, Op, OptionValues, OriginalField, Program, TrackZone, Translated, port_operand,
 };
 use ovn_xdp_logical::action::{
     self, Action, AffinityAddress, BalanceKind, CommitValue, Function, NatKind, NestedKind,

@@ -262,8 +262,7 @@ impl Surroundings for &Tracer<'_> {
     }
 }
 
-const ASSUMED_REQUEST: &str =
-    "/* We assume that this packet is DHCPDISCOVER or DHCPREQUEST. */";
+const ASSUMED_REQUEST: &str = "/* We assume that this packet is DHCPDISCOVER or DHCPREQUEST. */";
 
 const ASSUMED_RESPONSE: &str = "/* We assume that this packet is DHCPOFFER or DHCPACK and DHCP \
     broadcast flag is set. Dest IP is set to broadcast. Dest MAC is set to broadcast but in real \
@@ -323,9 +322,9 @@ impl Tracer<'_> {
                 packet.set(field, value);
                 packet.set(field::CT_STATE, packet.get(field::CT_STATE) | bit);
             }
-            None => title.push_str(&format!(
-                " /* assuming no un-{letter}nat entry, so no change */"
-            )),
+            None => {
+                title.push_str(&format!(" /* assuming no un-{letter}nat entry, so no change */"))
+            }
         }
         self.commit(packet, &title)
     }
@@ -416,9 +415,7 @@ impl Tracer<'_> {
     /// Whether a router is on one chassis alone.
     fn has_gateway(&self, datapath: &Datapath) -> bool {
         let Some(row) = self.whole.datapath(datapath.key) else { return false };
-        self.whole
-            .ports()
-            .any(|port| port.datapath == row.uuid && port.kind.label() == "l3gateway")
+        self.whole.ports().any(|port| port.datapath == row.uuid && port.kind.label() == "l3gateway")
     }
 
     /// Says what the action under way writes, in terms of the field that it writes to.
@@ -512,9 +509,7 @@ fn sends_ip4(entry: &SecurityEntry, packet: &Context) -> bool {
         && get(field::TP_DST) == 67
         && get(field::IP4_SRC) == 0
         && get(field::IP4_DST) == u128::from(u32::MAX);
-    entry.ipv4.is_empty() && entry.ipv6.is_empty()
-        || has_ip4(entry, get(field::IP4_SRC))
-        || request
+    entry.ipv4.is_empty() && entry.ipv6.is_empty() || has_ip4(entry, get(field::IP4_SRC)) || request
 }
 
 fn sends_ip6(entry: &SecurityEntry, packet: &Context) -> bool {

@@ -108,7 +108,8 @@ impl<'a> Names<'a> {
         if let Some(port) = self.whole.port(name) {
             return Some(port);
         }
-        let named = |port: &&PortBinding| port.external_ids.get("name").is_some_and(|it| **it == *name);
+        let named =
+            |port: &&PortBinding| port.external_ids.get("name").is_some_and(|it| **it == *name);
         let by_uuid = |port: &&PortBinding| {
             starts(port.uuid, name, 4)
                 || port.logical_port.parse().is_ok_and(|uuid: Uuid| starts(uuid, name, 4))

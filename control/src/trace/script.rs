@@ -52,9 +52,8 @@ impl Script {
         backend: Option<&str>,
         member: Option<&str>,
     ) -> Result<Self, ScriptError> {
-        let backend = backend.map(|text| {
-            address(text).ok_or_else(|| ScriptError::Address(text.to_owned()))
-        });
+        let backend =
+            backend.map(|text| address(text).ok_or_else(|| ScriptError::Address(text.to_owned())));
         let member = member.map(|text| {
             let digits = text.trim_start();
             let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());

@@ -85,10 +85,8 @@ pub fn packet(packet: &Context) -> String {
     let v4 = kind == ethertype::IPV4;
     let v6 = kind == ethertype::IPV6;
     let arp = matches!(kind, ethertype::ARP | ethertype::RARP);
-    for (name, slice) in [("pkt_mark", field::PKT_MARK)] {
-        if get(slice) != 0 {
-            let _ = write!(out, "{name}={:#x},", get(slice));
-        }
+    if get(field::PKT_MARK) != 0 {
+        let _ = write!(out, "pkt_mark={:#x},", get(field::PKT_MARK));
     }
     connection(packet, &mut out);
     let keyword = match (kind, number) {
@@ -117,7 +115,7 @@ pub fn packet(packet: &Context) -> String {
     let tci = get(field::VLAN_TCI);
     if tci & 0x1000 != 0 {
         let _ = write!(out, "dl_vlan={},dl_vlan_pcp={},vlan_tci1=0x0000,", tci & 0xfff, tci >> 13);
-    } else if kind != ethertype::RARP {
+    } else {
         let _ = write!(out, "vlan_tci={tci:#06x},");
     }
     let _ = write!(out, "dl_src={},", mac(get(field::ETH_SRC)));

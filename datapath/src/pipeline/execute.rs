@@ -33,7 +33,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                         branch.at = At::Output;
                         return Ok(true);
                     }
-                    return if S::WHOLE { self.deliver_whole(branch) } else { self.deliver(branch) };
+                    return if S::WHOLE {
+                        self.deliver_whole(branch)
+                    } else {
+                        self.deliver(branch)
+                    };
                 }
                 Op::Clone(program) => {
                     self.fork(branch, later, place, false);
@@ -133,7 +137,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         branch.place = place;
     }
 
-    fn operation(&mut self, branch: &mut Branch<'g, O::Place>, op: &'g Op) -> Result<(), DropReason> {
+    fn operation(
+        &mut self,
+        branch: &mut Branch<'g, O::Place>,
+        op: &'g Op,
+    ) -> Result<(), DropReason> {
         match op {
             Op::Load(to, value) => self.write(branch, *to, *value),
             Op::Move { to, from } => {
@@ -308,7 +316,12 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
     }
 
-    fn select(&mut self, branch: &Branch<'g, O::Place>, members: &[(u16, u16)], fields: &[Slice]) -> u16 {
+    fn select(
+        &mut self,
+        branch: &Branch<'g, O::Place>,
+        members: &[(u16, u16)],
+        fields: &[Slice],
+    ) -> u16 {
         let mut hash = if fields.is_empty() { self.packet.hash } else { 0 };
         for slice in fields {
             let value = self.read(branch, *slice);

@@ -46,7 +46,12 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// hang on the tables that lead to tunnels: what must not leave this chassis, and what came from
     /// another, is not for them either. Each member gets the packet as it was; upstream, what one
     /// member's egress pipeline changes is seen by the next.
-    fn replicate(&mut self, branch: &Branch<'g, O::Place>, key: PortKey, group: &'g crate::publish::Group) {
+    fn replicate(
+        &mut self,
+        branch: &Branch<'g, O::Place>,
+        key: PortKey,
+        group: &'g crate::publish::Group,
+    ) {
         let leaves = !branch.from_tunnel && self.may_leave(branch);
         let ours: &[PortKey] = if leaves { &group.ingress_only } else { &[] };
         // The list of work is a stack: the last member is pushed first.
@@ -79,7 +84,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         if !loopback && branch.context.get(field::INPORT) == u128::from(key.get()) {
             return Err(DropReason::Loopback);
         }
-        branch.place = self.observer.output(branch.place, branch.datapath, key.get(), Decision::Local, &branch.context);
+        branch.place = self.observer.output(
+            branch.place,
+            branch.datapath,
+            key.get(),
+            Decision::Local,
+            &branch.context,
+        );
         // reg0 to reg9.
         branch.context.set(field::XXREG0, 0);
         branch.context.set(field::XXREG1, 0);
@@ -100,14 +111,26 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 if branch.arrival == Some(*interface) && !back {
                     return Err(DropReason::Loopback);
                 }
-                branch.place = self.observer.output(branch.place, branch.datapath, key.get(), Decision::Deliver, &branch.context);
+                branch.place = self.observer.output(
+                    branch.place,
+                    branch.datapath,
+                    key.get(),
+                    Decision::Deliver,
+                    &branch.context,
+                );
                 let port = self.surroundings.port((branch.datapath.key, key));
                 let target = Target::Interface { to: *interface, tag: *tag, port };
                 self.emit(branch, target);
                 Ok(false)
             }
             Place::Patch(peer) => {
-                branch.place = self.observer.output(branch.place, branch.datapath, key.get(), Decision::Patch, &branch.context);
+                branch.place = self.observer.output(
+                    branch.place,
+                    branch.datapath,
+                    key.get(),
+                    Decision::Patch,
+                    &branch.context,
+                );
                 if flags & flag::LOOPBACK != 0 {
                     branch.arrival = None;
                 }
@@ -188,7 +211,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         if self.larger(branch, u32::try_from(most).unwrap_or(u32::MAX)) {
             return self.too_big(branch, outer.max_frame);
         }
-        self.observer.output(branch.place, branch.datapath, key.get(), Decision::Tunnel, &branch.context);
+        self.observer.output(
+            branch.place,
+            branch.datapath,
+            key.get(),
+            Decision::Tunnel,
+            &branch.context,
+        );
         self.emit(branch, Target::Tunnel(outer));
         Ok(())
     }
@@ -201,7 +230,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// so that no ACL about the destination takes path MTU discovery from the sender. Upstream does
     /// this for ports on several chassis only and leaves the rest to the kernel's tunnels, whose
     /// errors tenants see from the same address.
-    fn too_big(&mut self, branch: &Branch<'g, O::Place>, max_frame: usize) -> Result<(), DropReason> {
+    fn too_big(
+        &mut self,
+        branch: &Branch<'g, O::Place>,
+        max_frame: usize,
+    ) -> Result<(), DropReason> {
         self.cacheable = false;
         let rewrite = self.rewrite(branch);
         let original = match branch.base {
