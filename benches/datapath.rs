@@ -90,7 +90,11 @@ fn next(table: u8) -> Op {
 }
 
 fn tables(rules: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
-    rules.into_iter().map(|rules| Arc::new(Table::new(rules))).collect()
+    let numbered = |rules: Vec<Rule>| {
+        let rules = rules.into_iter().zip(0..);
+        Table::new(rules.map(|(rule, number)| Rule { flow: FlowId(number), ..rule }).collect())
+    };
+    rules.into_iter().map(|rules| Arc::new(numbered(rules))).collect()
 }
 
 fn port(number: u16, place: Place) -> (PortKey, Arc<Port>) {

@@ -7,7 +7,7 @@
 //! cache's key is noted for the verdict.
 
 use crate::answer;
-use crate::classify::Rule;
+use crate::classify::{Domain, Found};
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::field::{self, Context, GUARDED_SLOT, Slice, flag};
 use crate::geneve::{Outer, source_port};
@@ -408,7 +408,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
             };
             let Some(pass) = found.pass() else { break found };
             if O::SEES {
-                let rule = found.lookup(&branch.context);
+                let rule = found.lookup(&branch.context, &self.generation.sets);
                 let found = Lookup { datapath, pipeline, table, rule };
                 branch.place = self.observer.table(branch.place, found, &branch.context);
                 let at = crate::observe::Step { datapath, pipeline, index: 0 };
@@ -418,11 +418,17 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
             branch.flow = pass.flow;
             (pipeline, table) = pass.to;
         };
-        let rule: Option<&'g Rule> = found.lookup(&branch.context);
+        let sets = &self.generation.sets;
+        let Found { rule, asked }: Found<'g> = found.find(&branch.context, sets);
         let lookup = Lookup { datapath, pipeline, table, rule };
         branch.place = self.observer.table(branch.place, lookup, &branch.context);
-        let consulted = found.consulted(&branch.context, rule);
+        let consulted = found.consulted(&branch.context, sets, rule);
         self.consult(branch, consulted);
+        if asked != 0 {
+            for (field, domain) in found.pairs(asked) {
+                self.belong(domain, branch.context.get(field));
+            }
+        }
         let Some(rule) = rule else {
             return Err(DropReason::LogicalFlow);
         };
@@ -473,6 +479,19 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
     fn rest_on(&mut self, dependency: Dependency) {
         if !self.rests_on.contains(&dependency) {
             self.rests_on.push(dependency);
+        }
+    }
+
+    /// Notes that it mattered which sets a value belongs to.
+    fn belong(&mut self, domain: Domain, value: u128) {
+        let value = [(value >> 64) as u64, value as u64];
+        let known = self.rests_on.iter().any(|it| {
+            matches!(it, Dependency::Membership { domain: d, value: v, .. } if (*d, *v) == (domain, value))
+        });
+        if !known {
+            let word = u128::from(value[0]) << 64 | u128::from(value[1]);
+            let print = self.generation.sets.print(domain, word);
+            self.rests_on.push(Dependency::Membership { domain, value, print });
         }
     }
 

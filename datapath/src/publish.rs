@@ -4,9 +4,10 @@
 //! behind `Arc`, so that a change touches what changed. Every object that a verdict may rest on
 //! carries an *epoch*, a number that is new whenever the object is and never zero, which stands for
 //! an object that is not there: a verdict made under an older generation still holds if the epochs of
-//! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too.
+//! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too,
+//! but not for shared sets: of those a verdict holds what sets the packet's own values belong to.
 
-use crate::classify::Table;
+use crate::classify::{Sets, Table};
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Generation {
     pub interfaces: Map<InterfaceId, Arc<Interface>>,
     /// Logical switches and routers that concern this chassis.
     pub datapaths: Map<DatapathKey, Arc<Datapath>>,
+    /// What is in the sets that rules share by name.
+    pub sets: Sets,
     /// Ways to other chassis.
     pub tunnels: Map<TunnelId, Arc<Tunnel>>,
     /// Addresses from which tunnel packets are accepted (ENC-13).

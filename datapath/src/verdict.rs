@@ -4,6 +4,7 @@
 //! of the packet outside its key that it consulted, and the lengths of frames for which it holds;
 //! as long as those hold, applying it equals walking the pipelines again.
 
+use crate::classify::Domain;
 use crate::counters::PortCounters;
 use crate::geneve::Outer;
 use crate::key::{DatapathKey, FlowId, InterfaceId, TunnelId};
@@ -116,7 +117,8 @@ pub enum Target {
     Tunnel(Outer),
 }
 
-/// An object of a generation at an epoch; zero means that it was not there.
+/// An object of a generation at an epoch; zero means that it was not there. Of shared sets, what
+/// they say of one value: other members come and go without it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dependency {
     /// A workload interface.
@@ -125,6 +127,15 @@ pub enum Dependency {
     Datapath(DatapathKey, u64),
     /// A tunnel.
     Tunnel(TunnelId, u64),
+    /// Which shared sets a value of the packet belongs to.
+    Membership {
+        /// The sets that it was looked up in.
+        domain: Domain,
+        /// The value, its high and low half.
+        value: [u64; 2],
+        /// What it belonged to ([`crate::classify::Sets::print`]).
+        print: u64,
+    },
 }
 
 impl Dependency {
@@ -139,6 +150,10 @@ impl Dependency {
             }
             Self::Tunnel(id, epoch) => {
                 generation.tunnels.get(&id).map_or(0, |tunnel| tunnel.epoch) == epoch
+            }
+            Self::Membership { domain, value: [high, low], print } => {
+                let value = u128::from(high) << 64 | u128::from(low);
+                generation.sets.print(domain, value) == print
             }
         }
     }

@@ -73,8 +73,8 @@ impl Report {
         for datapath in generation.datapaths.values() {
             for table in datapath.ingress.iter().chain(&datapath.egress) {
                 *tables.entry(table.structure()).or_insert(0) += 1;
-                rules += table.rules().len();
-                programs.extend(table.rules().iter().map(|rule| Arc::as_ptr(&rule.program)));
+                rules += table.len();
+                programs.extend(table.rules().map(|rule| Arc::as_ptr(&rule.program)));
             }
         }
         Self {

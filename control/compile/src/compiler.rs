@@ -16,7 +16,8 @@ use crate::sets::Sets;
 use crate::southbound::{BadRow, PortBinding};
 use crate::text::{Texts, World};
 use hashbrown::HashMap;
-use ovn_xdp_datapath::key::{InterfaceId, TunnelId};
+use ovn_xdp_datapath::classify::Rule;
+use ovn_xdp_datapath::key::{FlowId, InterfaceId, TunnelId};
 use ovn_xdp_datapath::publish::{Generation, Tunnel};
 use ovn_xdp_ovsdb::replica::Change;
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,6 +179,10 @@ impl Compiler {
         self.update_localities();
         self.refresh_sets();
         self.compile_flows();
+        if let Some(sets) = self.sets.changed() {
+            self.next.sets = sets;
+            self.changed = true;
+        }
         self.place_ports();
         self.merge_neighbours();
         self.attach_interfaces();
@@ -291,8 +296,12 @@ impl Compiler {
 
     fn refresh_sets(&mut self) {
         for name in std::mem::take(&mut self.dirty.address_sets) {
-            if self.sets.refresh_addresses(&self.database, &name) {
-                self.mark_name(&Name::AddressSet(name), None);
+            let refreshed = self.sets.refresh_addresses(&self.database, &name);
+            if refreshed.itself {
+                self.mark_name(&Name::AddressSet(name.clone()), None);
+            }
+            if refreshed.members {
+                self.mark_name(&Name::Members(name), None);
             }
         }
         for (key, name) in std::mem::take(&mut self.dirty.port_groups) {
@@ -322,11 +331,30 @@ impl Compiler {
                 }
             }
             let (locals, names, touched) = (&mut self.locals, &mut self.names, &mut self.touched);
+            let mut shared: Option<Arc<Rule>> = None;
             self.texts.compile(flow, &targets, &mut world, |datapath, outcome| {
                 names.note(uuid, outcome.asked);
                 let Some(local) = locals.get_mut(&datapath.uuid) else { return };
-                let place = (flow.pipeline, flow.table, flow.priority);
-                if local.set(place, uuid, outcome.result) {
+                let result = outcome.result.map(|compiled| {
+                    // One rule for all datapaths in which it is the same.
+                    let rule = match shared.take() {
+                        Some(rule)
+                            if rule.clauses == compiled.clauses
+                                && rule.program == compiled.program =>
+                        {
+                            rule
+                        }
+                        _ => Arc::new(Rule {
+                            priority: flow.priority,
+                            clauses: compiled.clauses,
+                            program: compiled.program,
+                            flow: FlowId(uuid.as_u128()),
+                        }),
+                    };
+                    shared = Some(rule.clone());
+                    (rule, compiled.inert)
+                });
+                if local.set((flow.pipeline, flow.table), uuid, result) {
                     touched.insert(datapath.uuid);
                 }
             });

@@ -1,12 +1,16 @@
 //! A generation as text, the same for two generations that mean the same.
 //!
-//! Numbers and epochs are left out, maps are in order, sets are written out. For tests and for
+//! Numbers and epochs are left out, maps are in order, sets are written out where a rule names them. For tests and for
 //! `ovn-xdp show`.
 
-use ovn_xdp_datapath::classify::{Clause, Rule, Values};
+use ovn_xdp_datapath::classify::{Clause, Masked, Rule, SetId, Values};
 use ovn_xdp_datapath::key::VlanId;
 use ovn_xdp_datapath::publish::{Datapath, Generation, Group, Interface, Tunnel};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
+
+/// What is in each set.
+type Members = BTreeMap<SetId, BTreeSet<Masked>>;
 
 /// The whole of a generation.
 pub fn dump(generation: &Generation) -> String {
@@ -33,7 +37,11 @@ fn write_generation(out: &mut String, generation: &Generation) -> fmt::Result {
     writeln!(out, "peers {peers:?}")?;
     let mut datapaths: Vec<_> = generation.datapaths.values().collect();
     datapaths.sort_by_key(|datapath| datapath.key);
-    datapaths.into_iter().try_for_each(|datapath| write_datapath(out, datapath))
+    let mut members = Members::new();
+    for (set, values) in generation.sets.iter() {
+        members.entry(set).or_default().insert(values);
+    }
+    datapaths.into_iter().try_for_each(|datapath| write_datapath(out, datapath, &members))
 }
 
 fn write_interface(out: &mut String, interface: &Interface) -> fmt::Result {
@@ -46,7 +54,7 @@ fn write_interface(out: &mut String, interface: &Interface) -> fmt::Result {
     Ok(())
 }
 
-fn write_datapath(out: &mut String, datapath: &Datapath) -> fmt::Result {
+fn write_datapath(out: &mut String, datapath: &Datapath, members: &Members) -> fmt::Result {
     writeln!(out, "datapath {} {}", datapath.key, datapath.name)?;
     let mut ports: Vec<_> = datapath.ports.values().collect();
     ports.sort_by_key(|port| port.key);
@@ -67,32 +75,39 @@ fn write_datapath(out: &mut String, datapath: &Datapath) -> fmt::Result {
         for (index, table) in tables.iter().enumerate() {
             for rule in table.rules() {
                 write!(out, "  {pipeline} {index} ")?;
-                write_rule(out, rule)?;
+                write_rule(out, rule, members)?;
             }
         }
     }
     Ok(())
 }
 
-fn write_rule(out: &mut String, rule: &Rule) -> fmt::Result {
+fn write_rule(out: &mut String, rule: &Rule, members: &Members) -> fmt::Result {
     write!(out, "{} {:032x} if ", rule.priority, rule.flow.0)?;
     for (index, clause) in rule.clauses.iter().enumerate() {
         out.write_str(if index == 0 { "" } else { " or " })?;
-        write_clause(out, clause)?;
+        write_clause(out, clause, members)?;
     }
     writeln!(out, " do {:?}", rule.program.0)
 }
 
-fn write_clause(out: &mut String, clause: &Clause) -> fmt::Result {
+fn write_clause(out: &mut String, clause: &Clause, members: &Members) -> fmt::Result {
     if clause.0.is_empty() {
         return out.write_str("always");
     }
     for (index, literal) in clause.0.iter().enumerate() {
         out.write_str(if index == 0 { "" } else { " and " })?;
         let not = if literal.negated { " not" } else { "" };
-        let kind = if matches!(literal.values, Values::Shared(_)) { "set " } else { "" };
+        let named;
+        let (kind, values) = match &literal.values {
+            Values::Shared(set) => {
+                named = members.get(&set.id).into_iter().flatten().copied().collect::<Vec<_>>();
+                ("set ", &*named)
+            }
+            own => ("", own.as_slice()),
+        };
         write!(out, "{:?}{not} in {kind}{{", literal.field)?;
-        for value in literal.values.as_slice() {
+        for value in values {
             write!(out, " {:x}/{:x}", value.value, value.mask)?;
         }
         out.write_str(" }")?;

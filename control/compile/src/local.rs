@@ -1,9 +1,9 @@
 //! One local datapath under way: its rules by flow, and the maps that are published.
 
 use crate::southbound::DatapathBinding;
-use crate::text::{Compiled, Problem};
+use crate::text::Problem;
 use hashbrown::HashMap;
-use ovn_xdp_datapath::classify::{Rule, Table};
+use ovn_xdp_datapath::classify::{Rule, Rules, Table};
 use ovn_xdp_datapath::key::{FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Map, Neighbour, Port};
@@ -30,7 +30,7 @@ pub(crate) struct Local {
 /// One table.
 #[derive(Default, Debug)]
 struct Stage {
-    rules: HashMap<FlowId, Rule>,
+    rules: Rules,
     table: Arc<Table>,
     stale: bool,
 }
@@ -62,7 +62,7 @@ impl Local {
         self.skipped.remove(&flow);
         self.inert.remove(&flow);
         let Some(stage) = self.stages(pipeline).get_mut(usize::from(table)) else { return false };
-        let removed = stage.rules.remove(&FlowId(flow.as_u128())).is_some();
+        let removed = stage.rules.remove(FlowId(flow.as_u128())).is_some();
         stage.stale |= removed;
         removed
     }
@@ -70,11 +70,11 @@ impl Local {
     /// Puts in what came of compiling a flow; returns whether that changes a table.
     pub(crate) fn set(
         &mut self,
-        (pipeline, table, priority): (Pipeline, u8, u16),
+        (pipeline, table): (Pipeline, u8),
         flow: Uuid,
-        result: Result<Compiled, Problem>,
+        result: Result<(Arc<Rule>, Arc<[&'static str]>), Problem>,
     ) -> bool {
-        let compiled = match result {
+        let (rule, inert) = match result {
             Ok(compiled) => compiled,
             Err(problem) => {
                 let removed = self.remove(pipeline, table, flow);
@@ -83,30 +83,23 @@ impl Local {
             }
         };
         self.skipped.remove(&flow);
-        if compiled.inert.is_empty() {
+        if inert.is_empty() {
             self.inert.remove(&flow);
         } else {
-            self.inert.insert(flow, compiled.inert);
+            self.inert.insert(flow, inert);
         }
-        let id = FlowId(flow.as_u128());
         let stages = self.stages(pipeline);
         let index = usize::from(table);
         if stages.len() <= index {
             stages.resize_with(index + 1, Stage::default);
         }
         let stage = &mut stages[index];
-        let same = |rule: &Rule| {
-            rule.priority == priority
-                && rule.clauses == compiled.clauses
-                && rule.program == compiled.program
-        };
-        let changed = if compiled.clauses.is_empty() {
-            stage.rules.remove(&id).is_some()
-        } else if stage.rules.get(&id).is_some_and(same) {
+        let changed = if rule.clauses.is_empty() {
+            stage.rules.remove(rule.flow).is_some()
+        } else if stage.rules.get(rule.flow).is_some_and(|known| *known == rule) {
             false
         } else {
-            let (clauses, program) = (compiled.clauses, compiled.program);
-            stage.rules.insert(id, Rule { priority, clauses, program, flow: id });
+            stage.rules.insert(rule);
             true
         };
         stage.stale |= changed;
@@ -117,7 +110,7 @@ impl Local {
     pub(crate) fn publish(&mut self, epoch: u64) -> Datapath {
         for stage in self.ingress.iter_mut().chain(&mut self.egress) {
             if std::mem::take(&mut stage.stale) {
-                stage.table = Arc::new(Table::new(stage.rules.values().cloned().collect()));
+                stage.table = Arc::new(stage.rules.table());
             }
         }
         let tables = |stages: &[Stage]| {

@@ -17,8 +17,10 @@ pub(crate) enum Name {
     Port(Arc<str>),
     /// A port of `is_chassis_resident`.
     Resident(Arc<str>),
-    /// `$name`.
+    /// `$name`, whatever is in it.
     AddressSet(Arc<str>),
+    /// What is in `$name`.
+    Members(Arc<str>),
     /// `@name`.
     PortGroup(Arc<str>),
     /// `^name`.

@@ -1,47 +1,112 @@
-//! The sets that matches refer to, as one allocation each, and what names mean in a datapath.
+//! The sets that matches refer to, and what names mean in a datapath.
 //!
-//! A set stays a set: all rules that name it share its values (DESIGN, "Sets stay sets"). The
-//! allocation is kept as long as the values are the same, because rules are compared by it.
+//! A set stays a set: all rules that name it hold its number, and what is in it is kept once, in the
+//! contents that are published (DESIGN, "Sets stay sets"). A member that comes or goes is entered or
+//! taken out there; rules are made again only when the set itself comes, goes, or stops to fit.
 
 use crate::database::Database;
 use crate::locality::{Own, active};
 use crate::names::Name;
-use crate::southbound::{DatapathBinding, PortType};
+use crate::southbound::{AddressSet, DatapathBinding, PortType};
 use hashbrown::HashMap;
-use ovn_xdp_datapath::classify::{Masked, SharedSet};
+use ovn_xdp_datapath::classify::{self, Domain, Masked, SetId, SharedSet};
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_logical::resolve::{Resolve, SetError};
-use ovn_xdp_logical::set::AddressSet;
+use ovn_xdp_logical::set::{fit, member};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Shared values of sets, by name.
+/// The sets that some rule has asked for.
 #[derive(Default, Debug)]
 pub(crate) struct Sets {
     addresses: HashMap<Arc<str>, Addresses>,
-    groups: HashMap<(DatapathKey, Arc<str>), SharedSet>,
+    groups: HashMap<(DatapathKey, Arc<str>), Group>,
+    contents: classify::Sets,
+    changed: bool,
+    /// The number of the next set.
+    next: u32,
 }
 
+/// An address set.
 #[derive(Debug)]
 struct Addresses {
-    set: AddressSet,
-    /// By width of the field that they are compared with.
-    fitted: Vec<(u32, Result<SharedSet, SetError>)>,
+    row: Arc<AddressSet>,
+    /// By width of the field that it is compared with.
+    fitted: Vec<Fitted>,
+}
+
+/// An address set as compared with fields of one width.
+#[derive(Debug)]
+struct Fitted {
+    width: u32,
+    set: SharedSet,
+    /// Texts that mean what another text means, beside that one.
+    again: HashMap<Masked, u32>,
+    /// Members that are wider than the field, by how wide they are.
+    wide: BTreeMap<u32, u32>,
+}
+
+/// A port group in one datapath.
+#[derive(Debug)]
+struct Group {
+    set: SharedSet,
+    /// Keys of its ports, sorted.
+    members: Vec<Masked>,
+}
+
+/// What of a set may mean something else than before.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Refreshed {
+    /// Whether there is such a set, and whether it fits.
+    pub(crate) itself: bool,
+    /// What is in it.
+    pub(crate) members: bool,
 }
 
 impl Sets {
-    /// Takes note that an address set may have changed; returns whether anybody can see it.
-    pub(crate) fn refresh_addresses(&mut self, database: &Database, name: &Arc<str>) -> bool {
-        let now = read(database, name);
-        let Some(known) = self.addresses.get(name) else { return now.is_some() };
-        if now.as_ref() == Some(&known.set) {
-            return false;
+    /// What is in all sets, if that has changed since the last time.
+    pub(crate) fn changed(&mut self) -> Option<classify::Sets> {
+        std::mem::take(&mut self.changed).then(|| self.contents.clone())
+    }
+
+    /// Takes note that an address set may have changed.
+    pub(crate) fn refresh_addresses(&mut self, database: &Database, name: &Arc<str>) -> Refreshed {
+        let now = row(database, name);
+        let Some(known) = self.addresses.get_mut(name) else {
+            return Refreshed { itself: now.is_some(), members: now.is_some() };
+        };
+        let contents = &mut self.contents;
+        let Some(now) = now else {
+            let gone = known.row.addresses.clone();
+            gone.iter().for_each(|text| known.leave(text, contents));
+            self.addresses.remove(name);
+            self.changed = true;
+            return Refreshed { itself: true, members: true };
+        };
+        let before = std::mem::replace(&mut known.row, now.clone());
+        let refused = known.refused();
+        let mut members = false;
+        // Entered before others are taken out, so that nothing that stays is away in between.
+        difference(&before.addresses, &now.addresses, |text, came| {
+            members = true;
+            if came {
+                known.enter(text, contents);
+            }
+        });
+        if members {
+            difference(&before.addresses, &now.addresses, |text, came| {
+                if !came {
+                    known.leave(text, contents);
+                }
+            });
         }
-        self.addresses.remove(name);
-        true
+        self.changed |= members;
+        Refreshed { itself: refused != known.refused(), members }
     }
 
     /// Takes note that a port group of a datapath, or a member's key, may have changed; returns
-    /// whether anybody can see it.
+    /// whether rules can see it.
     pub(crate) fn refresh_group(
         &mut self,
         database: &Database,
@@ -50,18 +115,103 @@ impl Sets {
     ) -> bool {
         let key = (datapath, name.clone());
         let now = members(database, datapath, name);
-        let Some(known) = self.groups.get(&key) else { return now.is_some() };
-        if now.as_deref() == Some(&*known.0) {
-            return false;
+        let Some(known) = self.groups.get_mut(&key) else { return now.is_some() };
+        let exists = now.is_some();
+        let now = now.unwrap_or_default();
+        let (contents, changed, set) = (&mut self.contents, &mut self.changed, known.set);
+        difference(&known.members, &now, |member, came| {
+            *changed = true;
+            if came {
+                contents.insert(set, *member);
+            } else {
+                contents.remove(set, *member);
+            }
+        });
+        known.members = now;
+        if !exists {
+            self.groups.remove(&key);
         }
-        self.groups.remove(&key);
-        true
+        !exists
+    }
+
+    fn set(next: &mut u32, domain: Domain) -> SharedSet {
+        *next += 1;
+        SharedSet { id: SetId(*next), domain }
     }
 }
 
-fn read(database: &Database, name: &str) -> Option<AddressSet> {
-    let row = database.address_sets.get(&database.address_set_by_name.first(name)?)?;
-    Some(AddressSet::new(row.addresses.iter().map(|text| &**text)))
+impl Addresses {
+    fn enter(&mut self, text: &str, contents: &mut classify::Sets) {
+        self.fitted.iter_mut().for_each(|fitted| fitted.enter(text, contents));
+    }
+
+    fn leave(&mut self, text: &str, contents: &mut classify::Sets) {
+        self.fitted.iter_mut().for_each(|fitted| fitted.leave(text, contents));
+    }
+
+    /// By width, the bits of a member that does not fit.
+    fn refused(&self) -> Vec<Option<u32>> {
+        self.fitted.iter().map(|fitted| fitted.wide.keys().next_back().copied()).collect()
+    }
+}
+
+impl Fitted {
+    fn enter(&mut self, text: &str, contents: &mut classify::Sets) {
+        let Some(number) = member(text) else { return };
+        match fit(&number, self.width) {
+            Ok(values) if contents.insert(self.set, values) => {}
+            Ok(values) => *self.again.entry(values).or_default() += 1,
+            Err(_) => *self.wide.entry(number.width()).or_default() += 1,
+        }
+    }
+
+    fn leave(&mut self, text: &str, contents: &mut classify::Sets) {
+        let Some(number) = member(text) else { return };
+        match fit(&number, self.width) {
+            Ok(values) => match self.again.get_mut(&values) {
+                Some(more) if *more > 1 => *more -= 1,
+                Some(_) => {
+                    self.again.remove(&values);
+                }
+                None => {
+                    contents.remove(self.set, values);
+                }
+            },
+            Err(_) => {
+                if let Some(count) = self.wide.get_mut(&number.width()) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.wide.remove(&number.width());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is in one of two sorted lists only; true for the second.
+fn difference<T: Ord>(before: &[T], after: &[T], mut each: impl FnMut(&T, bool)) {
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => a.cmp(b),
+        };
+        match order {
+            Ordering::Less => old.next().into_iter().for_each(|it| each(it, false)),
+            Ordering::Greater => new.next().into_iter().for_each(|it| each(it, true)),
+            Ordering::Equal => {
+                old.next();
+                new.next();
+            }
+        }
+    }
+}
+
+fn row(database: &Database, name: &str) -> Option<Arc<AddressSet>> {
+    database.address_sets.get(&database.address_set_by_name.first(name)?).cloned()
 }
 
 /// The keys of a port group's members in one datapath (EX-S6).
@@ -121,18 +271,36 @@ impl Resolve for Resolver<'_> {
             None => Arc::from(name),
         };
         self.ask(Name::AddressSet(shared.clone()));
-        if !self.sets.addresses.contains_key(name) {
-            let set = read(self.database, name).ok_or(SetError::Unknown)?;
-            let addresses = Addresses { set, fitted: Vec::new() };
-            self.sets.addresses.insert(shared, addresses);
+        let Sets { addresses, contents, changed, next, .. } = &mut *self.sets;
+        if !addresses.contains_key(name) {
+            let row = row(self.database, name).ok_or(SetError::Unknown)?;
+            addresses.insert(shared, Addresses { row, fitted: Vec::new() });
         }
-        let known = self.sets.addresses.get_mut(name).ok_or(SetError::Unknown)?;
-        if let Some((_, fitted)) = known.fitted.iter().find(|(known, _)| *known == width) {
-            return fitted.clone();
+        let known = addresses.get_mut(name).ok_or(SetError::Unknown)?;
+        let at = match known.fitted.iter().position(|fitted| fitted.width == width) {
+            Some(at) => at,
+            None => {
+                let set = Sets::set(next, Domain::Width(width as u8));
+                let (again, wide) = (HashMap::new(), BTreeMap::new());
+                let mut fitted = Fitted { width, set, again, wide };
+                known.row.addresses.iter().for_each(|text| fitted.enter(text, contents));
+                *changed = true;
+                known.fitted.push(fitted);
+                known.fitted.len() - 1
+            }
+        };
+        let fitted = &known.fitted[at];
+        match fitted.wide.keys().next_back() {
+            Some(&bits) => Err(SetError::TooWide { bits }),
+            None => Ok(fitted.set),
         }
-        let fitted = known.set.fit(width).map(SharedSet);
-        known.fitted.push((width, fitted.clone()));
-        fitted
+    }
+
+    fn address_list(&mut self, name: &str, width: u32) -> Result<Vec<Masked>, SetError> {
+        self.ask(Name::Members(name.into()));
+        let row = row(self.database, name).ok_or(SetError::Unknown)?;
+        let numbers = row.addresses.iter().filter_map(|text| member(text));
+        numbers.map(|number| fit(&number, width)).collect()
     }
 
     fn port_group(&mut self, name: &str) -> Option<SharedSet> {
@@ -140,10 +308,15 @@ impl Resolve for Resolver<'_> {
         self.ask(Name::PortGroup(shared.clone()));
         let key = (self.datapath.key, shared);
         if let Some(known) = self.sets.groups.get(&key) {
-            return Some(known.clone());
+            return Some(known.set);
         }
-        let set = SharedSet(members(self.database, key.0, name)?.into());
-        self.sets.groups.insert(key, set.clone());
+        let members = members(self.database, key.0, name)?;
+        let set = Sets::set(&mut self.sets.next, Domain::Ports(key.0));
+        for member in &members {
+            self.sets.contents.insert(set, *member);
+        }
+        self.sets.changed = true;
+        self.sets.groups.insert(key, Group { set, members });
         Some(set)
     }
 

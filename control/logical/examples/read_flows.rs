@@ -4,13 +4,12 @@
 //! `cargo run --release -p ovn-xdp-logical --example read_flows FLOWS [DHCPV4 DHCPV6]`, where the
 //! last two hold rows of DHCP_Options and DHCPv6_Options as `name<TAB>code<TAB>type`.
 
-use ovn_xdp_datapath::classify::{Masked, SharedSet};
+use ovn_xdp_datapath::classify::{Domain, Masked, SetId, SharedSet};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_logical::action::{OptionTable, Parameters, Position, parse_actions};
 use ovn_xdp_logical::parse::parse;
 use ovn_xdp_logical::resolve::{Resolve, SetError};
 use ovn_xdp_logical::symbol::Symbols;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Every name means the same.
@@ -22,11 +21,15 @@ impl Resolve for Anything {
     }
 
     fn address_set(&mut self, _: &str, _: u32) -> Result<SharedSet, SetError> {
-        Ok(self.0.clone())
+        Ok(self.0)
+    }
+
+    fn address_list(&mut self, _: &str, _: u32) -> Result<Vec<Masked>, SetError> {
+        Ok(vec![Masked { value: 1, mask: u128::MAX >> 96 }])
     }
 
     fn port_group(&mut self, _: &str) -> Option<SharedSet> {
-        Some(self.0.clone())
+        Some(self.0)
     }
 
     fn is_chassis_resident(&mut self, _: &str) -> bool {
@@ -48,7 +51,7 @@ fn main() {
     let flows = std::fs::read_to_string(path).expect("the file can be read");
     let dhcp_options = options(arguments.next());
     let dhcpv6_options = options(arguments.next());
-    let mut names = Anything(SharedSet(Arc::from([Masked { value: 1, mask: u128::MAX >> 96 }])));
+    let mut names = Anything(SharedSet { id: SetId(1), domain: Domain::Width(32) });
     let (mut count, mut failed, mut clauses) = (0u32, 0u32, 0);
     let (mut matching, mut acting) = (Duration::ZERO, Duration::ZERO);
     for round in 0..50 {

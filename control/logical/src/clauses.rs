@@ -199,7 +199,7 @@ fn compare(
             resolver.port_group(name).ok_or_else(|| ClauseError::PortGroup(name.clone()))?,
         ),
         Operand::AddressSet { name, low, bits, limit } => {
-            let set = resolver.address_set(name, *limit).map_err(|error| match error {
+            let refused = |error| match error {
                 SetError::Unknown => ClauseError::AddressSet(name.clone()),
                 SetError::TooWide { bits } => ClauseError::SetWidth {
                     bits,
@@ -207,22 +207,24 @@ fn compare(
                     width: *limit,
                     field: comparison.symbol.name,
                 },
-            })?;
+            };
             if let Some(part) = slice.bits(*low as u8, (low + bits - 1) as u8) {
                 slice = part;
             }
             if bits == limit {
-                Set::Shared(set)
+                Set::Shared(resolver.address_set(name, *limit).map_err(refused)?)
             } else {
+                let list = resolver.address_list(name, *limit).map_err(refused)?;
                 let ones = slice.ones();
-                let part = |m: &Masked| Masked { value: m.value & ones, mask: m.mask & ones };
-                Set::List(set.0.iter().map(part).collect())
+                let part = |m: Masked| Masked { value: m.value & ones, mask: m.mask & ones };
+                Set::List(list.into_iter().map(part).collect())
             }
         }
     };
     let (empty, certain) = match &set {
         Set::List(list) => (list.is_empty(), list.iter().any(|value| value.mask == 0)),
-        Set::Shared(set) => (set.0.is_empty(), false),
+        // What is in it now must not matter: it changes without the rule.
+        Set::Shared(_) => (false, false),
     };
     if empty || certain {
         return Ok(constant(certain != negated));

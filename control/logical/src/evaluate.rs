@@ -6,24 +6,36 @@
 use crate::annotate::Annotated;
 use crate::expr::{Comparison, Expr, Operand, Relation};
 use crate::resolve::{Resolve, SetError};
+use ovn_xdp_datapath::classify::Sets;
 use ovn_xdp_datapath::field::Context;
 
 /// Whether a packet matches. A name that does not resolve makes its comparison false, `!=` included.
-pub fn evaluate(expr: &Annotated, context: &Context, resolver: &mut impl Resolve) -> bool {
-    walk(&expr.0, context, resolver)
+/// `sets` holds what is in port groups.
+pub fn evaluate(
+    expr: &Annotated,
+    context: &Context,
+    resolver: &mut impl Resolve,
+    sets: &Sets,
+) -> bool {
+    walk(&expr.0, context, resolver, sets)
 }
 
-fn walk(expr: &Expr, context: &Context, resolver: &mut impl Resolve) -> bool {
+fn walk(expr: &Expr, context: &Context, resolver: &mut impl Resolve, sets: &Sets) -> bool {
     match expr {
         Expr::Constant(value) => *value,
-        Expr::And(list) => list.iter().all(|e| walk(e, context, resolver)),
-        Expr::Or(list) => list.iter().any(|e| walk(e, context, resolver)),
+        Expr::And(list) => list.iter().all(|e| walk(e, context, resolver, sets)),
+        Expr::Or(list) => list.iter().any(|e| walk(e, context, resolver, sets)),
         Expr::Resident { port, negated } => resolver.is_chassis_resident(port) != *negated,
-        Expr::Compare(comparison) => compare(comparison, context, resolver),
+        Expr::Compare(comparison) => compare(comparison, context, resolver, sets),
     }
 }
 
-fn compare(comparison: &Comparison, context: &Context, resolver: &mut impl Resolve) -> bool {
+fn compare(
+    comparison: &Comparison,
+    context: &Context,
+    resolver: &mut impl Resolve,
+    sets: &Sets,
+) -> bool {
     let value = context.get(comparison.slice());
     let among = match &comparison.operand {
         Operand::Numbers(numbers) => {
@@ -34,8 +46,8 @@ fn compare(comparison: &Comparison, context: &Context, resolver: &mut impl Resol
         }
         Operand::AddressSet { name, low, bits, limit } => {
             let ones = u128::MAX >> (128 - bits);
-            match resolver.address_set(name, *limit) {
-                Ok(set) => set.0.iter().any(|n| (value >> low) & ones & n.mask == n.value & ones),
+            match resolver.address_list(name, *limit) {
+                Ok(list) => list.iter().any(|n| (value >> low) & ones & n.mask == n.value & ones),
                 Err(SetError::Unknown | SetError::TooWide { .. }) => return false,
             }
         }
@@ -44,7 +56,7 @@ fn compare(comparison: &Comparison, context: &Context, resolver: &mut impl Resol
             key.is_some_and(|key| u128::from(key) == value)
         }),
         Operand::PortGroup(name) => match resolver.port_group(name) {
-            Some(set) => set.0.iter().any(|n| value & n.mask == n.value),
+            Some(set) => sets.contains(set, value),
             None => return false,
         },
     };

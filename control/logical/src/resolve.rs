@@ -1,6 +1,6 @@
 //! What names in an expression mean, which only its user knows.
 
-use ovn_xdp_datapath::classify::SharedSet;
+use ovn_xdp_datapath::classify::{Masked, SharedSet};
 
 /// Turns names into values, for one datapath. An implementor can record what was asked, to know
 /// what the result depends on.
@@ -9,14 +9,19 @@ pub trait Resolve {
     /// here: it is key 0 (EX-S3).
     fn port(&mut self, name: &str) -> Option<u32>;
 
-    /// The members of an address set for a field of `width` bits; see [`crate::set::AddressSet`],
-    /// which does this. Return the same allocation while the set is the same.
+    /// The address set as compared with fields of `width` bits, whatever its members are now.
     ///
     /// # Errors
     /// If there is no such set, or a member is wider than the field.
     fn address_set(&mut self, name: &str, width: u32) -> Result<SharedSet, SetError>;
 
-    /// The keys of the members of a port group, under the mask of 32 ones (EX-S6).
+    /// Its members now, as [`crate::set::fit`] makes them, for who compares with a part of them.
+    ///
+    /// # Errors
+    /// As of [`Resolve::address_set`].
+    fn address_list(&mut self, name: &str, width: u32) -> Result<Vec<Masked>, SetError>;
+
+    /// The set of the keys of a port group's members, under the mask of 32 ones (EX-S6).
     fn port_group(&mut self, name: &str) -> Option<SharedSet>;
 
     /// Whether the port is bound here, or active here if it belongs to a gateway (EX-S5).

@@ -8,13 +8,6 @@ use crate::constant::Number;
 use crate::lexer::{Lexer, Token};
 use crate::resolve::SetError;
 use ovn_xdp_datapath::classify::Masked;
-use std::sync::Arc;
-
-/// The members of an address set that read as constants.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct AddressSet {
-    members: Vec<Number>,
-}
 
 /// One member of an address set, or `None` if the text is no constant. Text behind it is ignored.
 pub fn member(text: &str) -> Option<Number> {
@@ -35,28 +28,4 @@ pub fn fit(member: &Number, width: u32) -> Result<Masked, SetError> {
     }
     let mask = member.mask.unwrap_or(u128::MAX >> (128 - width.clamp(1, 128)));
     Ok(Masked { value: member.value & mask, mask })
-}
-
-impl AddressSet {
-    /// The members that read; the rest is dropped, as OVN does.
-    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { members: texts.into_iter().filter_map(member).collect() }
-    }
-
-    /// The members.
-    pub fn members(&self) -> &[Number] {
-        &self.members
-    }
-
-    /// What the set matches in a field of `width` bits, sorted and without duplicates.
-    ///
-    /// # Errors
-    /// If a member is wider than that (EX-E5).
-    pub fn fit(&self, width: u32) -> Result<Arc<[Masked]>, SetError> {
-        let mut values: Vec<Masked> =
-            self.members.iter().map(|number| fit(number, width)).collect::<Result<_, _>>()?;
-        values.sort_unstable();
-        values.dedup();
-        Ok(values.into())
-    }
 }

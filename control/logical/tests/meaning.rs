@@ -1,26 +1,39 @@
 //! Clauses mean what the expression means, for every packet; and so does what is printed.
 
-use ovn_xdp_datapath::classify::{Clause, Masked, SharedSet, Values};
+use ovn_xdp_datapath::classify::{Clause, Domain, Masked, SetId, Sets, SharedSet, Values};
 use ovn_xdp_datapath::field::{self, Context};
+use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_logical::annotate::Annotated;
 use ovn_xdp_logical::clauses::ClauseError;
 use ovn_xdp_logical::evaluate::evaluate;
 use ovn_xdp_logical::parse::parse;
 use ovn_xdp_logical::resolve::{Resolve, SetError};
-use ovn_xdp_logical::set::AddressSet;
+use ovn_xdp_logical::set::{fit, member};
 use ovn_xdp_logical::symbol::Symbols;
 use proptest::prelude::*;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Knows ports `p1` to `p3`, the group `pg`, and some sets.
+#[derive(Default)]
 struct Names {
-    sets: HashMap<(String, u32), SharedSet>,
+    known: HashMap<(String, u32), SharedSet>,
+    sets: Sets,
 }
 
 impl Names {
     fn new() -> Self {
-        Self { sets: HashMap::new() }
+        Self::default()
+    }
+
+    fn set(&mut self, name: &str, domain: Domain, members: Vec<Masked>) -> SharedSet {
+        let width = if let Domain::Width(width) = domain { width } else { 0 };
+        let next = self.known.len() as u32;
+        let set = SharedSet { id: SetId(next), domain };
+        let set = *self.known.entry((name.to_owned(), width.into())).or_insert(set);
+        for member in members {
+            self.sets.insert(set, member);
+        }
+        set
     }
 }
 
@@ -35,6 +48,11 @@ impl Resolve for Names {
     }
 
     fn address_set(&mut self, name: &str, width: u32) -> Result<SharedSet, SetError> {
+        let members = self.address_list(name, width)?;
+        Ok(self.set(name, Domain::Width(width as u8), members))
+    }
+
+    fn address_list(&mut self, name: &str, width: u32) -> Result<Vec<Masked>, SetError> {
         let texts: &[&str] = match name {
             "v4" => &["10.0.0.1", "10.0.0.2", "192.168.0.0/16"],
             "one" => &["10.0.0.1"],
@@ -43,17 +61,13 @@ impl Resolve for Names {
             "empty" => &[],
             _ => return Err(SetError::Unknown),
         };
-        if let Some(set) = self.sets.get(&(name.to_owned(), width)) {
-            return Ok(set.clone());
-        }
-        let set = SharedSet(AddressSet::new(texts.iter().copied()).fit(width)?);
-        self.sets.insert((name.to_owned(), width), set.clone());
-        Ok(set)
+        texts.iter().filter_map(|text| member(text)).map(|number| fit(&number, width)).collect()
     }
 
     fn port_group(&mut self, name: &str) -> Option<SharedSet> {
         let key = |value| Masked { value, mask: u32::MAX.into() };
-        (name == "pg").then(|| SharedSet(Arc::from([key(2), key(3)])))
+        let domain = Domain::Ports(DatapathKey::new(1)?);
+        (name == "pg").then(|| self.set(name, domain, vec![key(2), key(3)]))
     }
 
     fn is_chassis_resident(&mut self, port: &str) -> bool {
@@ -259,8 +273,9 @@ proptest! {
             Err(error) => return Err(TestCaseError::fail(format!("{text}: {error}"))),
         };
         for packet in &packets {
-            let matched = clauses.iter().any(|clause| clause.matches(packet));
-            let wanted = evaluate(&expr, packet, &mut names);
+            let matched = clauses.iter().any(|clause| clause.matches(packet, &names.sets));
+            let sets = names.sets.clone();
+            let wanted = evaluate(&expr, packet, &mut names, &sets);
             prop_assert_eq!(matched, wanted, "{}\n{:?}\n{:?}", text, clauses, packet);
         }
     }
@@ -280,9 +295,11 @@ proptest! {
         let (read, again) = (read.annotate(), again.annotate());
         for packet in &packets {
             let mut names = Names::new();
+            names.port_group("pg");
+            let sets = names.sets.clone();
             prop_assert_eq!(
-                evaluate(&read, packet, &mut names),
-                evaluate(&again, packet, &mut names)
+                evaluate(&read, packet, &mut names, &sets),
+                evaluate(&again, packet, &mut names, &sets)
             );
         }
     }
@@ -322,7 +339,7 @@ fn sets_of_two_fields_are_not_multiplied() {
 }
 
 #[test]
-fn the_same_set_is_the_same_allocation() {
+fn the_same_set_has_the_same_number() {
     let mut names = Names::new();
     let mut set = |text| {
         let clauses = annotated(text).clauses(&mut names).unwrap();

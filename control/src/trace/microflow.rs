@@ -80,7 +80,6 @@ pub fn read(
     for literal in &clause.0 {
         let mut value = match &literal.values {
             Values::One(value) => *value,
-            Values::Any(values) if values.len() == 1 => values[0],
             _ => return Err(ambiguous()),
         };
         if literal.negated {

@@ -21,8 +21,11 @@ pub fn ip6(value: u128) -> String {
     Ipv6Addr::from(value).to_string()
 }
 
-/// How many fields are read as what they are, rather than as bits.
-const KNOWN: [(Slice, fn(u128) -> String); 19] = [
+/// How a value is written.
+type Written = fn(u128) -> String;
+
+/// Fields that are read as what they are, rather than as bits.
+const KNOWN: [(Slice, Written); 19] = [
     (field::ETH_SRC, mac),
     (field::ETH_DST, mac),
     (field::ARP_SHA, mac),

@@ -1,9 +1,13 @@
-//! The oracle is the linear table; packets are made to hit each rule, and to miss it by a bit.
+//! The oracle is each rule's clauses, tried one after the other, with the members of shared sets in
+//! plain lists; packets are made to hit each rule, and to miss it by a bit.
 
+use super::group::Groups;
 use super::*;
-use crate::field;
-use crate::key::FlowId;
+use crate::field::{self, GUARDED_SLOT};
+use crate::key::{DatapathKey, FlowId};
+use crate::program::Pipeline;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 const FIELDS: [Slice; 8] = [
     field::INPORT,
@@ -16,63 +20,136 @@ const FIELDS: [Slice; 8] = [
     field::IP_TTL,
 ];
 
+/// Shared sets of each field.
+const SETS: u32 = 3;
+
 fn masked(field: Slice) -> impl Strategy<Value = Masked> {
-    // Few values and prefixes, so that rules overlap.
+    // Few values and prefixes, so that rules overlap, and masks of all kinds.
     let width = field.width();
-    (0..6u128, prop_oneof![4 => Just(width), 1 => 0..=width]).prop_map(move |(value, prefix)| {
-        let mask = if prefix == 0 { 0 } else { field.ones() << (width - prefix) & field.ones() };
-        Masked { value: (value | value << (width - 3)) & mask, mask }
+    let prefix = prop_oneof![4 => Just(width), 1 => 0..=width]
+        .prop_map(move |it| if it == 0 { 0 } else { field.ones() << (width - it) & field.ones() });
+    let mask = prop_oneof![4 => prefix, 1 => any::<u128>().prop_map(move |it| it & field.ones())];
+    (0..6u128, mask).prop_map(move |(value, mask)| Masked {
+        value: (value | value << (width - 3)) & mask,
+        mask,
     })
 }
 
-fn values(field: Slice, shared: Vec<SharedSet>) -> impl Strategy<Value = Values> {
+/// Set number `number` of a field.
+fn shared(field: usize, number: u32) -> SharedSet {
+    let domain = match FIELDS[field] {
+        field::INPORT | field::OUTPORT => Domain::Ports(DatapathKey::new(1).unwrap()),
+        field => Domain::Width(field.width() as u8),
+    };
+    let number = match FIELDS[field] {
+        field::OUTPORT => number,
+        _ => field as u32 * SETS + number,
+    };
+    SharedSet { id: SetId(number), domain }
+}
+
+fn values(field: usize) -> impl Strategy<Value = Values> {
+    let one = move || masked(FIELDS[field]);
+    let list = |list: Vec<Masked>| Values::Any(list.into_iter().collect());
     prop_oneof![
-        4 => masked(field).prop_map(Values::One),
-        2 => proptest::collection::vec(masked(field), 0..4).prop_map(|list| Values::Any(list.into())),
-        1 => proptest::collection::vec(masked(field), 17..30).prop_map(|list| Values::Any(list.into())),
-        2 => proptest::sample::select(shared).prop_map(Values::Shared),
+        4 => one().prop_map(Values::One),
+        2 => proptest::collection::vec(one(), 0..4).prop_map(list),
+        1 => proptest::collection::vec(one(), 17..30).prop_map(list),
+        3 => (0..SETS).prop_map(move |number| Values::Shared(shared(field, number))),
     ]
 }
 
-fn literal(shared: Vec<Vec<SharedSet>>) -> impl Strategy<Value = Literal> {
-    (0..FIELDS.len()).prop_flat_map(move |index| {
-        let field = FIELDS[index];
-        (values(field, shared[index].clone()), proptest::bool::weighted(0.2))
-            .prop_map(move |(values, negated)| Literal { field, values, negated })
+fn literal() -> impl Strategy<Value = Literal> {
+    (0..FIELDS.len()).prop_flat_map(move |field| {
+        (values(field), proptest::bool::weighted(0.2)).prop_map(move |(values, negated)| Literal {
+            field: FIELDS[field],
+            values,
+            negated,
+        })
     })
+}
+
+/// Members of sets.
+fn members(most: usize) -> impl Strategy<Value = Vec<(SharedSet, Masked)>> {
+    let member = (0..FIELDS.len(), 0..SETS).prop_flat_map(|(field, set)| {
+        masked(FIELDS[field]).prop_map(move |it| (shared(field, set), it))
+    });
+    proptest::collection::vec(member, 0..most)
+}
+
+fn clauses() -> impl Strategy<Value = Vec<Clause>> {
+    let clause = proptest::collection::vec(literal(), 0..5);
+    proptest::collection::vec(clause.prop_map(|literals| Clause(literals.into())), 0..3)
+}
+
+fn rule() -> impl Strategy<Value = (u16, Vec<Clause>, bool)> {
+    (0..6u16, clauses(), any::<bool>())
+}
+
+fn made((priority, clauses, passes): (u16, Vec<Clause>, bool), flow: usize) -> Rule {
+    let ops: Vec<_> = if passes { vec![Op::Output] } else { vec![] };
+    Rule {
+        priority,
+        clauses: clauses.into(),
+        program: Arc::new(Program(ops.into())),
+        flow: FlowId(flow as u128),
+    }
 }
 
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
-    let shared: Vec<_> = FIELDS
-        .iter()
-        .map(|&field| {
-            let set = proptest::collection::vec(masked(field), 0..40);
-            proptest::collection::vec(set.prop_map(|list| SharedSet(list.into())), 3)
-        })
-        .collect();
-    shared.prop_flat_map(|shared| {
-        let clause = proptest::collection::vec(literal(shared), 0..4);
-        let clause = clause.prop_map(|literals| Clause(literals.into()));
-        let clauses = proptest::collection::vec(clause, 0..3);
-        let rule = (0..6u16, clauses, any::<bool>());
-        proptest::collection::vec(rule, 0..40).prop_map(|rules| {
-            let number =
-                |(index, (priority, clauses, passes)): (usize, (u16, Vec<Clause>, bool))| {
-                    let ops: Vec<_> = if passes { vec![Op::Output] } else { vec![] };
-                    Rule {
-                        priority,
-                        clauses: clauses.into(),
-                        program: Arc::new(Program(ops.into())),
-                        flow: FlowId(index as u128),
-                    }
-                };
-            rules.into_iter().enumerate().map(number).collect()
-        })
-    })
+    proptest::collection::vec(rule(), 0..40)
+        .prop_map(|rules| rules.into_iter().enumerate().map(|(at, it)| made(it, at)).collect())
+}
+
+/// What is in which set, in lists.
+#[derive(Clone, Default, Debug)]
+struct Model(BTreeMap<SetId, BTreeSet<Masked>>);
+
+impl Model {
+    fn has(&self, set: SharedSet, value: u128) -> bool {
+        self.0.get(&set.id).is_some_and(|all| all.iter().any(|m| value & m.mask == m.value))
+    }
+
+    fn holds(&self, literal: &Literal, context: &Context) -> bool {
+        let value = context.get(literal.field);
+        let found = match &literal.values {
+            Values::Shared(set) => self.has(*set, value),
+            values => values.as_slice().iter().any(|m| value & m.mask == m.value),
+        };
+        found != literal.negated
+    }
+
+    /// Of the rules that match, the one that wins.
+    fn choice<'a>(
+        &self,
+        rules: impl Iterator<Item = &'a Rule>,
+        context: &Context,
+    ) -> Option<FlowId> {
+        let matching = rules.filter(|rule| {
+            rule.clauses.iter().any(|clause| clause.0.iter().all(|it| self.holds(it, context)))
+        });
+        let best =
+            matching.min_by_key(|rule| (u16::MAX - rule.priority, drops(&rule.program), rule.flow));
+        best.map(|rule| rule.flow)
+    }
+}
+
+fn filled(members: &[(SharedSet, Masked)]) -> (Sets, Model) {
+    let (mut sets, mut model) = (Sets::default(), Model::default());
+    for &(set, values) in members {
+        let new = model.0.entry(set.id).or_default().insert(values);
+        assert_eq!(sets.insert(set, values), new);
+    }
+    (sets, model)
 }
 
 /// A context that matches a clause of one of the rules, with luck, but for a bit, perhaps.
-fn aimed(rules: &[Rule], picks: &[proptest::sample::Index], flip: Option<(usize, u32)>) -> Context {
+fn aimed(
+    rules: &[Rule],
+    model: &Model,
+    picks: &[proptest::sample::Index],
+    flip: Option<(usize, u32)>,
+) -> Context {
     let mut context = Context::default();
     let mut picks = picks.iter().cycle();
     let mut pick = |len: usize| picks.next().map_or(0, |pick| pick.index(len));
@@ -80,7 +157,12 @@ fn aimed(rules: &[Rule], picks: &[proptest::sample::Index], flip: Option<(usize,
         let rule = &rules[pick(rules.len())];
         if !rule.clauses.is_empty() {
             for literal in &*rule.clauses[pick(rule.clauses.len())].0 {
-                let values = literal.values.as_slice();
+                let values: Vec<Masked> = match &literal.values {
+                    Values::Shared(set) => {
+                        model.0.get(&set.id).into_iter().flatten().copied().collect()
+                    }
+                    values => values.as_slice().to_vec(),
+                };
                 if !values.is_empty() {
                     let value = values[pick(values.len())];
                     let old = context.get(literal.field);
@@ -96,65 +178,169 @@ fn aimed(rules: &[Rule], picks: &[proptest::sample::Index], flip: Option<(usize,
     context
 }
 
+type Aim = (Vec<proptest::sample::Index>, Option<(usize, u32)>);
+
+fn aims(many: usize) -> impl Strategy<Value = Vec<Aim>> {
+    let aim = (
+        proptest::collection::vec(any::<proptest::sample::Index>(), 8),
+        proptest::option::of((0..FIELDS.len(), 0..128u32)),
+    );
+    proptest::collection::vec(aim, many)
+}
+
+/// What happens to a table.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert((u16, Vec<Clause>, bool), usize),
+    Remove(usize),
+    Enter(SharedSet, Masked),
+    Leave(proptest::sample::Index),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let member = members(2).prop_filter_map("a member", |it| it.first().copied());
+    prop_oneof![
+        6 => (rule(), 0..40usize).prop_map(|(rule, flow)| Step::Insert(rule, flow)),
+        3 => (0..40usize).prop_map(Step::Remove),
+        3 => member.prop_map(|(set, values)| Step::Enter(set, values)),
+        2 => any::<proptest::sample::Index>().prop_map(Step::Leave),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn every_shape_agrees_with_trying_one_rule_after_the_other(
         rules in rules(),
-        aims in proptest::collection::vec(
-            (
-                proptest::collection::vec(any::<proptest::sample::Index>(), 8),
-                proptest::option::of((0..FIELDS.len(), 0..128u32)),
-            ),
-            20,
-        ),
+        members in members(60),
+        aims in aims(20),
     ) {
+        let (sets, model) = filled(&members);
         let table = Table::new(rules.clone());
-        let hashed = Tuples::new(&table.rules);
         for (picks, flip) in aims {
-            let context = aimed(&rules, &picks, flip);
-            let oracle = table.linear(&context).map(|rule| rule.flow);
-            prop_assert_eq!(table.lookup(&context).map(|rule| rule.flow), oracle);
-            let place = hashed.lookup(&context);
-            prop_assert_eq!(place.map(|place| table.rules[place].flow), oracle);
-            // Against the rules as they came: none with a higher priority matches.
-            let best = rules.iter().filter(|rule| rule.clauses.iter().any(|it| it.matches(&context)));
-            let best = best.map(|rule| (rule.priority, !drops(&rule.program))).max();
-            let found = table.lookup(&context).map(|rule| (rule.priority, !drops(&rule.program)));
-            prop_assert_eq!(found, best);
+            let context = aimed(&rules, &model, &picks, flip);
+            let oracle = model.choice(rules.iter(), &context);
+            prop_assert_eq!(table.lookup(&context, &sets).map(|rule| rule.flow), oracle);
+            prop_assert_eq!(table.linear(&context, &sets).map(|rule| rule.flow), oracle);
+        }
+    }
+
+    #[test]
+    fn after_any_changes_a_table_chooses_as_a_new_one_and_older_ones_as_before(
+        steps in proptest::collection::vec(step(), 1..120),
+        aims in aims(8),
+    ) {
+        let (mut rules, mut sets) = (Rules::default(), Sets::default());
+        let (mut kept, mut model, mut inside) = (BTreeMap::new(), Model::default(), Vec::new());
+        let mut before = Vec::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Insert(rule, flow) => {
+                    let rule = made(rule, flow);
+                    rules.insert(Arc::new(rule.clone()));
+                    kept.insert(flow, rule);
+                }
+                Step::Remove(flow) => {
+                    let gone = rules.remove(FlowId(flow as u128)).is_some();
+                    prop_assert_eq!(gone, kept.remove(&flow).is_some());
+                }
+                Step::Enter(set, values) => {
+                    let new = model.0.entry(set.id).or_default().insert(values);
+                    prop_assert_eq!(sets.insert(set, values), new);
+                    if new {
+                        inside.push((set, values));
+                    }
+                }
+                Step::Leave(which) if !inside.is_empty() => {
+                    let (set, values) = inside.swap_remove(which.index(inside.len()));
+                    prop_assert!(sets.remove(set, values));
+                    model.0.entry(set.id).or_default().remove(&values);
+                }
+                Step::Leave(_) => {}
+            }
+            if number % 16 == 0 {
+                before.push((rules.table(), sets.clone(), kept.clone(), model.clone()));
+            }
+        }
+        before.push((rules.table(), sets, kept, model));
+        for (table, sets, kept, model) in before {
+            let list: Vec<Rule> = kept.values().cloned().collect();
+            prop_assert_eq!(table.len(), list.len());
+            for (picks, flip) in &aims {
+                let context = aimed(&list, &model, picks, *flip);
+                let found = table.lookup(&context, &sets).map(|rule| rule.flow);
+                prop_assert_eq!(found, model.choice(kept.values(), &context));
+            }
+        }
+    }
+
+    #[test]
+    fn what_sets_say_of_other_values_does_not_matter_to_a_choice(
+        rules in rules(),
+        members in members(60),
+        changes in members(20),
+        aims in aims(8),
+    ) {
+        let (sets, model) = filled(&members);
+        let table = Table::new(rules.clone());
+        let mut changed = sets.clone();
+        for (set, values) in changes {
+            if !changed.insert(set, values) {
+                changed.remove(set, values);
+            }
+        }
+        for (picks, flip) in aims {
+            let context = aimed(&rules, &model, &picks, flip);
+            let found = table.find(&context, &sets);
+            let same = table.pairs(found.asked).all(|(field, domain)| {
+                let value = context.get(field);
+                sets.print(domain, value) == changed.print(domain, value)
+            });
+            if same {
+                let flow = found.rule.map(|rule| rule.flow);
+                prop_assert_eq!(table.lookup(&context, &changed).map(|rule| rule.flow), flow);
+            }
         }
     }
 
     #[test]
     fn the_order_in_which_rules_come_does_not_matter(
         rules in rules(),
-        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 8),
+        members in members(60),
+        aims in aims(4),
     ) {
-        let context = aimed(&rules, &picks, None);
+        let (sets, model) = filled(&members);
         let mut reversed = rules.clone();
         reversed.reverse();
-        let (one, other) = (Table::new(rules), Table::new(reversed));
-        let flow = |table: &Table| table.lookup(&context).map(|rule| rule.flow);
-        prop_assert_eq!(flow(&one), flow(&other));
+        let (one, other) = (Table::new(rules.clone()), Table::new(reversed));
+        for (picks, flip) in aims {
+            let context = aimed(&rules, &model, &picks, flip);
+            let flow = |table: &Table| table.lookup(&context, &sets).map(|rule| rule.flow);
+            prop_assert_eq!(flow(&one), flow(&other));
+        }
     }
 
     #[test]
     fn a_change_of_bits_that_were_not_consulted_changes_nothing(
         rules in rules(),
-        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 8),
+        members in members(60),
+        aims in aims(4),
         noise: u128,
     ) {
+        let (sets, model) = filled(&members);
         let table = Table::new(rules.clone());
-        let context = aimed(&rules, &picks, None);
-        let chosen = table.lookup(&context);
-        let consulted = table.consulted(&context, chosen);
-        let mut other = context.clone();
-        other.slots[GUARDED_SLOT] ^= noise & !consulted;
-        prop_assert_eq!(
-            table.lookup(&other).map(|rule| rule.flow),
-            chosen.map(|rule| rule.flow)
-        );
+        for (picks, flip) in aims {
+            let context = aimed(&rules, &model, &picks, flip);
+            let chosen = table.lookup(&context, &sets);
+            let consulted = table.consulted(&context, &sets, chosen);
+            let mut other = context.clone();
+            other.slots[GUARDED_SLOT] ^= noise & !consulted;
+            prop_assert_eq!(
+                table.lookup(&other, &sets).map(|rule| rule.flow),
+                chosen.map(|rule| rule.flow)
+            );
+        }
     }
 }
 
@@ -169,15 +355,23 @@ fn plain(priority: u16, literals: Vec<Literal>, passes: bool) -> Rule {
 }
 
 #[test]
-fn a_table_whose_best_rule_always_matches_holds_nothing_else() {
+fn a_table_whose_best_rule_always_matches_decides_nothing() {
     let port = Literal {
         field: field::INPORT,
         values: Values::One(Masked { value: 1, mask: u32::MAX.into() }),
         negated: false,
     };
-    let table = Table::new(vec![plain(5, vec![port], false), plain(10, vec![], true)]);
-    assert!(matches!(table.shape, Shape::Constant));
-    assert_eq!(table.rules.len(), 1);
+    let many = |below: u16| {
+        let lower = (0..100).map(|n| plain(n % below, vec![port.clone()], false)).enumerate();
+        let lower = lower.map(|(at, rule)| Rule { flow: FlowId(at as u128 + 1000), ..rule });
+        Table::new(lower.chain([plain(10, vec![], true)]).collect())
+    };
+    assert_eq!(many(10).structure(), "constant");
+    assert_eq!(many(12).structure(), "exact");
+    assert_eq!(
+        Table::new(vec![plain(5, vec![port], false), plain(10, vec![], true)]).structure(),
+        "constant"
+    );
 }
 
 #[test]
@@ -209,25 +403,63 @@ fn of_two_rules_with_the_same_match_the_one_that_allows_wins() {
     // EX-S9.
     for order in [[true, false], [false, true]] {
         let table = Table::new(order.map(|passes| plain(7, vec![], passes)).into());
-        assert!(!drops(&table.lookup(&Context::default()).unwrap().program));
+        assert!(!drops(&table.lookup(&Context::default(), &Sets::default()).unwrap().program));
     }
+}
+
+fn range(field: Slice, count: u128) -> impl Iterator<Item = Masked> {
+    (0..count).map(move |value| Masked { value, mask: field.ones() })
 }
 
 #[test]
 fn sets_are_not_multiplied_out() {
-    // EX-S13: two sets of a thousand make one rule one entry, not a million.
-    let set = |field: Slice| {
-        let values = (0..1000).map(|value| Masked { value, mask: field.ones() });
-        let values = Values::Shared(SharedSet(values.collect()));
+    // EX-S13: two sets of a thousand make one rule one entry, two lists a thousand, not a million.
+    let domain = Domain::Width(32);
+    let mut sets = Sets::default();
+    let shared = [(field::IP4_SRC, 1), (field::IP4_DST, 2)].map(|(field, id)| {
+        let set = SharedSet { id: SetId(id), domain };
+        range(field, 1000).for_each(|value| assert!(sets.insert(set, value)));
+        Literal { field, values: Values::Shared(set), negated: false }
+    });
+    let lists = [field::IP4_SRC, field::IP4_DST].map(|field| {
+        let values = Values::Any(range(field, 1000).collect());
         Literal { field, values, negated: false }
+    });
+    for (literals, entries) in [(shared, 1), (lists, 1000)] {
+        let rule = Arc::new(plain(1, literals.into(), true));
+        let mut groups = Groups::default();
+        groups.insert(&rule, order(&rule), 0, 0);
+        assert_eq!(groups.finish().iter().map(|it| it.entries()).sum::<usize>(), entries);
+        let table =
+            Table::new((0..20).map(|n| Rule { flow: FlowId(n), ..(*rule).clone() }).collect());
+        let mut context = Context::default();
+        context.set(field::IP4_SRC, 999);
+        context.set(field::IP4_DST, 999);
+        assert!(table.lookup(&context, &sets).is_some());
+        context.set(field::IP4_DST, 1000);
+        assert!(table.lookup(&context, &sets).is_none());
+    }
+}
+
+#[test]
+fn a_rule_taken_out_leaves_nothing_behind() {
+    let empty = Rules::default().table().bytes();
+    let set = SharedSet { id: SetId(1), domain: Domain::Width(32) };
+    let mut rules = Rules::default();
+    let literal = |n: u16| Literal {
+        field: field::TP_DST,
+        values: Values::One(Masked { value: n.into(), mask: 0xffff }),
+        negated: false,
     };
-    let both = vec![set(field::IP4_SRC), set(field::IP4_DST)];
-    let tuples = Tuples::new(&[plain(1, both, true)]);
-    assert_eq!(tuples.entries(), 1);
-    let mut context = Context::default();
-    context.set(field::IP4_SRC, 999);
-    context.set(field::IP4_DST, 999);
-    assert_eq!(tuples.lookup(&context), Some(0));
-    context.set(field::IP4_DST, 1000);
-    assert_eq!(tuples.lookup(&context), None);
+    let shared = Literal { field: field::IP4_SRC, values: Values::Shared(set), negated: false };
+    for n in 0..1000 {
+        rules.insert(Arc::new(plain(n, vec![literal(n), shared.clone()], true)));
+    }
+    assert_eq!(rules.table().size(), (1, 1000));
+    for n in 0..1000 {
+        assert!(rules.remove(plain(n, vec![], true).flow).is_some());
+    }
+    let table = rules.table();
+    assert_eq!((table.len(), table.size(), table.structure()), (0, (0, 0), "constant"));
+    assert_eq!(table.bytes(), empty);
 }

@@ -15,6 +15,7 @@ use ovn_xdp_datapath::program::{Op, Pipeline, Program};
 use ovn_xdp_datapath::publish::*;
 use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_datapath::worker::{Worker, WorkerConfig};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -83,8 +84,18 @@ pub fn mac(mac: Mac) -> u128 {
     mac.iter().fold(0, |word, byte| word << 8 | u128::from(*byte))
 }
 
+/// Tables of rules; a rule whose flow another one of its table has gets one of its own.
 pub fn tables(tables: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
-    tables.into_iter().map(|rules| Arc::new(Table::new(rules))).collect()
+    let apart = |mut rules: Vec<Rule>| {
+        let mut known = BTreeSet::new();
+        for (at, rule) in rules.iter_mut().enumerate() {
+            if !known.insert(rule.flow) {
+                rule.flow.0 |= (at as u128) << 32;
+            }
+        }
+        Arc::new(Table::new(rules))
+    };
+    tables.into_iter().map(apart).collect()
 }
 
 pub fn port(key: u16, name: &str, place: Place) -> Port {

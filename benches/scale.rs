@@ -1,0 +1,75 @@
+//! A whole Southbound DB at once: how long until it forwards, and what it takes to keep it.
+//!
+//! From the text of the server's message to the published generation, on databases in the shape that
+//! northd writes (`cloud`), against the budgets of DESIGN: 1 s at 100,000 logical flows, 8 s at
+//! 1,000,000, and 200 bytes of resident memory a flow beyond the flow's own text. Each size has a
+//! process of its own. `cargo bench --bench scale [-- SIZE ...]`.
+
+mod cloud;
+
+use cloud::{Chassis, Cloud};
+use std::process::Command;
+use std::time::Instant;
+
+/// Bytes of this process in memory, by a line of `/proc/self/status`.
+fn memory(line: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a process");
+    let found = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
+    let kib = found.and_then(|it| it.split_whitespace().next()?.parse::<usize>().ok());
+    kib.expect("a size") * 1024
+}
+
+fn measure(flows: usize) {
+    let cloud = Cloud::new(flows);
+    let text = cloud.initial();
+    let deletion = text.replace("{\"initial\":{", "{\"delete\":null,\"was\":{");
+    let (flows, words, rows) =
+        (cloud.flows, cloud.text, cloud.tables.values().map(Vec::len).sum::<usize>());
+    let mut chassis = Chassis::new(&cloud);
+    let ours = cloud.ours.len();
+    drop(cloud);
+    let before = memory("VmRSS");
+    let start = Instant::now();
+    let generation = chassis.hear(&text);
+    let cold = start.elapsed();
+    let after = memory("VmRSS");
+    assert_eq!(chassis.compiler.skipped().count(), 0);
+    let rules: usize = generation
+        .datapaths
+        .values()
+        .flat_map(|datapath| datapath.ingress.iter().chain(&datapath.egress))
+        .map(|table| table.len())
+        .sum();
+    drop(generation);
+    let start = Instant::now();
+    chassis.hear(&deletion);
+    let gone = start.elapsed();
+    let start = Instant::now();
+    chassis.hear(&text);
+    let back = start.elapsed();
+    let beyond = (after - before) as f64 / flows as f64 - words as f64 / flows as f64;
+    println!(
+        "{flows:>9} {rows:>9} {rules:>9} {ours:>6} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>9.0} {beyond:>9.0}",
+        cold.as_secs_f64(),
+        gone.as_secs_f64(),
+        back.as_secs_f64(),
+        (after - before) as f64 / 1e6,
+        words as f64 / flows as f64,
+    );
+}
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|it| it.parse().ok()).collect();
+    if let Ok(size) = std::env::var("OVN_XDP_SCALE") {
+        return measure(size.parse().expect("a number of flows"));
+    }
+    println!(
+        "{:>9} {:>9} {:>9} {:>6} {:>8} {:>8} {:>8} {:>9} {:>9} {:>9}",
+        "flows", "rows", "rules", "ours", "cold s", "gone s", "back s", "MB", "text B", "beyond B"
+    );
+    for size in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
+        let own = std::env::current_exe().expect("this program");
+        let status = Command::new(own).env("OVN_XDP_SCALE", size.to_string()).status();
+        assert!(status.expect("a process").success());
+    }
+}

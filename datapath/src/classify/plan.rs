@@ -1,0 +1,163 @@
+//! How a clause is entered in a table: the bits that it is hashed by, and the sets that it chooses by.
+//!
+//! It depends on the clause alone, so that a rule is found again to be taken out. The values of one
+//! list may each have an entry, the most telling list first; lists are never multiplied with each
+//! other beyond [`MOST_EXPANDED`], and shared sets not at all: up to [`MOST_PIVOTS`] are hashed by
+//! their names, and what is not hashed is checked on what is found.
+
+use super::sets::{Domain, SetId};
+use super::{Clause, Literal, Masked, SPREAD, Values};
+use crate::cache::mix;
+use crate::field::{Context, ETH_TYPE, Slice};
+use smallvec::{SmallVec, smallvec};
+
+/// The largest product of lists that is written out.
+const MOST_EXPANDED: usize = 16;
+
+/// Shared sets that a clause is hashed by.
+pub(super) const MOST_PIVOTS: usize = 2;
+
+/// A slot, the bits looked for, and the bits looked at.
+type Word = (u8, u128, u128);
+
+/// Bits of the words of a packet.
+pub(super) type Bits = SmallVec<[(u8, u128); 4]>;
+
+/// The field and the sets that are compared with it.
+pub(super) type Pair = (Slice, Domain);
+
+/// What clauses that are looked up together have in common.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub(super) struct Look {
+    /// The protocol that they are all for, if it is one of the common ones.
+    pub(super) protocol: Option<u16>,
+    /// What they look at.
+    pub(super) bits: Bits,
+    /// The sets that they choose by.
+    pub(super) pivots: SmallVec<[Pair; MOST_PIVOTS]>,
+}
+
+/// The sets that a clause chooses by.
+pub(super) type Choice = SmallVec<[SetId; MOST_PIVOTS]>;
+
+/// How a clause is entered.
+pub(super) struct Plan {
+    /// What it looks at, and the hash under which it is entered there; several for a list.
+    pub(super) entries: SmallVec<[(Look, u64); 1]>,
+    /// The sets that it chooses by.
+    pub(super) choice: Choice,
+}
+
+impl Plan {
+    /// No entries if the clause can never hold.
+    pub(super) fn new(clause: &Clause) -> Self {
+        let mut tuple: SmallVec<[Word; 4]> = SmallVec::new();
+        let mut lists: SmallVec<[(&Literal, &[Masked]); 4]> = SmallVec::new();
+        let mut pivots = SmallVec::<[Pair; MOST_PIVOTS]>::new();
+        let mut choice = Choice::new();
+        let mut protocol = None;
+        let never = Self { entries: SmallVec::new(), choice: Choice::new() };
+        for literal in clause.0.iter().filter(|literal| !literal.negated) {
+            match &literal.values {
+                Values::Shared(set) => {
+                    let pair = (literal.field, set.domain);
+                    if pivots.len() < MOST_PIVOTS && !pivots.contains(&pair) {
+                        pivots.push(pair);
+                        choice.push(set.id);
+                    }
+                }
+                values => match values.as_slice() {
+                    [] => return never,
+                    [one] => {
+                        if literal.field == ETH_TYPE && one.mask == ETH_TYPE.ones() {
+                            protocol = common(one.value);
+                        }
+                        if !add(&mut tuple, literal, *one) {
+                            return never;
+                        }
+                    }
+                    many => lists.push((literal, many)),
+                },
+            }
+        }
+        lists.sort_by_cached_key(|(literal, values)| (-telling(values), literal.field));
+        let most = lists.first().map_or(0, |(_, values)| values.len()).max(MOST_EXPANDED);
+        let mut tuples: SmallVec<[SmallVec<[Word; 4]>; 1]> = smallvec![tuple];
+        for (literal, values) in lists {
+            if tuples.len() * values.len() > most {
+                continue;
+            }
+            let expand = |tuple: &SmallVec<[Word; 4]>| {
+                let tuple = tuple.clone();
+                values.iter().filter_map(move |value| {
+                    let mut tuple = tuple.clone();
+                    add(&mut tuple, literal, *value).then_some(tuple)
+                })
+            };
+            tuples = tuples.iter().flat_map(expand).collect();
+        }
+        let entries = tuples.into_iter().map(|tuple| {
+            let bits = tuple.iter().filter(|word| word.2 != 0).map(|word| (word.0, word.2));
+            let look = Look { protocol, bits: bits.collect(), pivots: pivots.clone() };
+            let words = tuple.iter().filter(|word| word.2 != 0).map(|word| word.1);
+            let hash = choice.iter().fold(hash_words(words), |hash, set| hash_set(hash, *set));
+            (look, hash)
+        });
+        Self { entries: entries.collect(), choice }
+    }
+}
+
+impl Look {
+    /// Whether a packet is of the protocol that all the clauses are for.
+    #[inline]
+    pub(super) fn may_hold(&self, context: &Context) -> bool {
+        self.protocol.is_none_or(|protocol| context.get(ETH_TYPE) == u128::from(protocol))
+    }
+
+    /// The hash of what a packet has there.
+    #[inline]
+    pub(super) fn hash(&self, context: &Context) -> u64 {
+        hash_words(self.bits.iter().map(|&(slot, mask)| context.slots[usize::from(slot)] & mask))
+    }
+}
+
+/// The hash of words.
+#[inline]
+fn hash_words(words: impl Iterator<Item = u128>) -> u64 {
+    words.fold(0, |hash, word| mix(hash ^ word as u64, (word >> 64) as u64 ^ SPREAD))
+}
+
+/// A hash with a set in it.
+#[inline]
+pub(super) fn hash_set(hash: u64, set: SetId) -> u64 {
+    mix(hash, u64::from(set.0) ^ SPREAD)
+}
+
+/// The EtherTypes by which clauses are told apart before anything is hashed.
+fn common(protocol: u128) -> Option<u16> {
+    u16::try_from(protocol).ok().filter(|protocol| [0x0800, 0x0806, 0x86dd].contains(protocol))
+}
+
+/// How few packets a list lets pass: the bits that it looks at, but for those its length takes back.
+fn telling(values: &[Masked]) -> i64 {
+    let bits: u64 = values.iter().map(|value| u64::from(value.mask.count_ones())).sum();
+    bits as i64 / values.len() as i64 - i64::from(values.len().ilog2())
+}
+
+/// Adds a condition to a tuple; false if it contradicts what is there.
+fn add(tuple: &mut SmallVec<[Word; 4]>, literal: &Literal, value: Masked) -> bool {
+    let slot = literal.field.slot() as u8;
+    let (value, mask) = (value.value << literal.field.shift(), value.mask << literal.field.shift());
+    match tuple.binary_search_by_key(&slot, |word| word.0) {
+        Ok(at) => {
+            let word = &mut tuple[at];
+            if (word.1 ^ value) & word.2 & mask != 0 {
+                return false;
+            }
+            word.1 |= value;
+            word.2 |= mask;
+        }
+        Err(at) => tuple.insert(at, (slot, value, mask)),
+    }
+    true
+}

@@ -1,0 +1,220 @@
+//! The rules of one table under way: what a change is told, and what the next [`Table`] is made of.
+//!
+//! A change costs what it touches: the entries of its rule. The table that is published afterwards
+//! shares everything else with the one before, which its readers keep.
+
+use super::group::Groups;
+use super::guarded::Looking;
+use super::plan::Pair;
+use super::table::{Shape, Table};
+use super::trie::{Entry, Trie};
+use super::{Rank, Rule, SPREAD, Values, order};
+use crate::cache::mix;
+use crate::key::FlowId;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// As many rules as may be tried one after the other.
+pub(super) const MOST_LINEAR: usize = 8;
+
+/// Literals of all these rules together beyond which they are hashed nevertheless.
+const MOST_LITERALS: usize = 32;
+
+/// Pairs of a field and sets that are told apart; the last stands for all others.
+pub(super) const MOST_PAIRS: usize = 32;
+
+/// The rules.
+#[derive(Clone, Default, Debug)]
+pub struct Rules {
+    by_flow: Trie<ByFlow>,
+    /// Those that take whatever comes.
+    always: BTreeSet<Ranked>,
+    /// All others, if they are too many to be tried one after the other.
+    groups: Groups,
+    hashed: bool,
+    literals: usize,
+    looking: Looking,
+    pairs: Arc<[Pair]>,
+}
+
+/// A rule, in the order in which rules win.
+#[derive(Clone, Debug)]
+pub(super) struct Ranked(pub(super) Arc<Rule>);
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        Rank::of(&self.0).cmp(&Rank::of(&other.0))
+    }
+}
+
+/// A rule, found by its flow.
+#[derive(Clone, Debug)]
+pub(super) struct ByFlow(pub(super) Arc<Rule>);
+
+impl PartialEq for ByFlow {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.flow == other.0.flow
+    }
+}
+
+impl Eq for ByFlow {}
+
+impl PartialOrd for ByFlow {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByFlow {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.flow.cmp(&other.0.flow)
+    }
+}
+
+impl Entry for ByFlow {}
+
+fn flow_hash(flow: FlowId) -> u64 {
+    mix(flow.0 as u64, (flow.0 >> 64) as u64 ^ SPREAD)
+}
+
+impl Rules {
+    /// The rule of a flow.
+    pub fn get(&self, flow: FlowId) -> Option<&Arc<Rule>> {
+        let found = self.by_flow.find(flow_hash(flow));
+        found.iter().map(|slot| &slot.entry.0).find(|rule| rule.flow == flow)
+    }
+
+    /// The number of rules.
+    pub fn len(&self) -> usize {
+        self.by_flow.len()
+    }
+
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts a rule in, in place of the one of the same flow.
+    pub fn insert(&mut self, rule: Arc<Rule>) {
+        self.remove(rule.flow);
+        self.by_flow.insert(flow_hash(rule.flow), ByFlow(Arc::clone(&rule)));
+        self.literals += literals(&rule);
+        self.looking.insert(&rule);
+        if holds_always(&rule) {
+            self.always.insert(Ranked(rule));
+            return;
+        }
+        self.note_pairs(&rule);
+        if self.hashed {
+            self.enter(&rule);
+        } else if self.is_large() {
+            self.hashed = true;
+            let rules: Vec<_> = self.by_flow.iter().map(|it| Arc::clone(&it.0)).collect();
+            rules.iter().filter(|rule| !holds_always(rule)).for_each(|rule| self.enter(rule));
+        }
+    }
+
+    /// Takes the rule of a flow out.
+    pub fn remove(&mut self, flow: FlowId) -> Option<Arc<Rule>> {
+        let like = |it: &ByFlow| it.0.flow.cmp(&flow);
+        let ByFlow(rule) = self.by_flow.remove(flow_hash(flow), like)?;
+        self.literals -= literals(&rule);
+        self.looking.remove(&rule);
+        if holds_always(&rule) {
+            self.always.remove(&Ranked(Arc::clone(&rule)));
+        } else if self.hashed {
+            if self.is_large() {
+                let order = order(&rule);
+                (0..rule.clauses.len()).for_each(|at| self.groups.remove(&rule, order, at as u32));
+            } else {
+                self.hashed = false;
+                self.groups.clear();
+            }
+        }
+        if self.is_empty() {
+            self.pairs = Arc::from([]);
+        }
+        Some(rule)
+    }
+
+    /// The table as it is now.
+    pub fn table(&self) -> Table {
+        let always = self.always.first().map(|rule| Arc::clone(&rule.0));
+        let last = always.as_ref().map_or(u32::MAX, |rule| order(rule));
+        let shape = if self.hashed {
+            if self.groups.best() > last {
+                Shape::Constant
+            } else {
+                Shape::Hashed(self.groups.finish())
+            }
+        } else {
+            let mut rules: Vec<_> =
+                self.by_flow.iter().map(|it| Ranked(Arc::clone(&it.0))).collect();
+            rules.sort_unstable();
+            let end = rules.iter().position(|rule| holds_always(&rule.0));
+            rules.truncate(end.map_or(rules.len(), |end| end + 1));
+            match rules.first() {
+                Some(first) if !holds_always(&first.0) => {
+                    Shape::Linear(rules.into_iter().map(|rule| rule.0).collect())
+                }
+                _ => Shape::Constant,
+            }
+        };
+        let (guarded, pairs) = (self.looking.published(), Arc::clone(&self.pairs));
+        Table::made(self.by_flow.clone(), always, shape, guarded, pairs)
+    }
+
+    fn is_large(&self) -> bool {
+        self.len() > MOST_LINEAR || self.literals > MOST_LITERALS
+    }
+
+    fn enter(&mut self, rule: &Arc<Rule>) {
+        let order = order(rule);
+        for (at, clause) in rule.clauses.iter().enumerate() {
+            let named = clause.0.iter().filter_map(|literal| match &literal.values {
+                Values::Shared(set) => Some((literal.field, set.domain)),
+                _ => None,
+            });
+            let bit = |pair| {
+                let at = self.pairs.iter().position(|known| *known == pair);
+                1 << at.unwrap_or(MOST_PAIRS).min(MOST_PAIRS - 1)
+            };
+            let pairs = named.map(bit).fold(0, |pairs, bit: u32| pairs | bit);
+            self.groups.insert(rule, order, at as u32, pairs);
+        }
+    }
+
+    fn note_pairs(&mut self, rule: &Rule) {
+        for literal in rule.clauses.iter().flat_map(|clause| &clause.0) {
+            if let Values::Shared(set) = &literal.values {
+                let pair = (literal.field, set.domain);
+                if !self.pairs.contains(&pair) {
+                    self.pairs = self.pairs.iter().copied().chain([pair]).collect();
+                }
+            }
+        }
+    }
+}
+
+fn holds_always(rule: &Rule) -> bool {
+    rule.clauses.iter().any(|clause| clause.0.is_empty())
+}
+
+fn literals(rule: &Rule) -> usize {
+    rule.clauses.iter().map(|clause| 1 + clause.0.len()).sum()
+}

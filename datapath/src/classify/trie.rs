@@ -1,0 +1,312 @@
+//! A hash table that shares what it has in common with the one it was copied from.
+//!
+//! Entries lie in leaves of up to [`MOST`], in order of hash and then of their own, below branches
+//! of [`FAN`]. Copying the table copies a pointer; a change after that copies one leaf and the
+//! branches above it, and where nobody else holds them not even those. Entries of one hash stay in
+//! one leaf, however many: what is found under a hash is a slice, the best entry first.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// Entries that are equal by [`Ord`] are the same entry.
+pub(super) trait Entry: Clone + Ord {}
+
+/// The table.
+#[derive(Clone)]
+pub(super) struct Trie<E> {
+    root: Node<E>,
+    len: usize,
+}
+
+#[derive(Clone)]
+enum Node<E> {
+    Leaf(Arc<[Slot<E>]>),
+    Branch(Arc<[Node<E>; FAN]>),
+}
+
+/// An entry and its hash.
+#[derive(Clone)]
+pub(super) struct Slot<E> {
+    hash: u64,
+    pub(super) entry: E,
+}
+
+const BITS: u32 = 4;
+const FAN: usize = 1 << BITS;
+
+/// Entries of a leaf beyond which it is split, unless they all have one hash.
+const MOST: usize = 24;
+
+impl<E> Default for Trie<E> {
+    fn default() -> Self {
+        Self { root: Node::Leaf(Arc::from([])), len: 0 }
+    }
+}
+
+impl<E: Entry> Trie<E> {
+    /// The number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The entries under a hash, in order.
+    #[inline]
+    pub(super) fn find(&self, hash: u64) -> &[Slot<E>] {
+        let mut node = &self.root;
+        let mut rest = hash;
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = &children[rest as usize % FAN];
+                    rest >>= BITS;
+                }
+                Node::Leaf(slots) => return run(slots, hash),
+            }
+        }
+    }
+
+    /// Puts an entry in, in place of one that is equal to it.
+    pub(super) fn insert(&mut self, hash: u64, entry: E) -> Option<E> {
+        let old = self.root.insert(hash, 0, Slot { hash, entry });
+        self.len += usize::from(old.is_none());
+        old
+    }
+
+    /// Takes the entry out that is equal to `entry`.
+    pub(super) fn remove(&mut self, hash: u64, like: impl Fn(&E) -> Ordering) -> Option<E> {
+        let old = self.root.remove(hash, 0, &like);
+        self.len -= usize::from(old.is_some());
+        old
+    }
+
+    /// All entries, in no particular order.
+    pub(super) fn iter(&self) -> Iter<'_, E> {
+        let mut iter = Iter { nodes: Vec::new(), slots: [].iter() };
+        iter.enter(&self.root);
+        iter
+    }
+
+    /// Bytes that the table takes, apart from what entries point to.
+    pub(super) fn bytes(&self) -> usize {
+        self.root.bytes()
+    }
+}
+
+/// The slots of one hash.
+#[inline]
+fn run<E>(slots: &[Slot<E>], hash: u64) -> &[Slot<E>] {
+    let start = if slots.len() <= MOST {
+        slots.iter().take_while(|slot| slot.hash < hash).count()
+    } else {
+        slots.partition_point(|slot| slot.hash < hash)
+    };
+    let rest = &slots[start..];
+    &rest[..rest.iter().take_while(|slot| slot.hash == hash).count()]
+}
+
+impl<E: Entry> Node<E> {
+    fn insert(&mut self, rest: u64, depth: u32, slot: Slot<E>) -> Option<E> {
+        match self {
+            Self::Branch(children) => {
+                let child = &mut Arc::make_mut(children)[rest as usize % FAN];
+                child.insert(rest >> BITS, depth + 1, slot)
+            }
+            Self::Leaf(slots) => {
+                let key = (slot.hash, &slot.entry);
+                match slots.binary_search_by(|it| (it.hash, &it.entry).cmp(&key)) {
+                    Ok(at) => {
+                        let slots = Arc::make_mut(slots);
+                        Some(std::mem::replace(&mut slots[at].entry, slot.entry))
+                    }
+                    Err(at) => {
+                        let (before, after) = slots.split_at(at);
+                        *slots = before
+                            .iter()
+                            .cloned()
+                            .chain(std::iter::once(slot))
+                            .chain(after.iter().cloned())
+                            .collect();
+                        self.split(depth);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    fn split(&mut self, depth: u32) {
+        let Self::Leaf(slots) = self else { return };
+        let one_hash = slots.first().map(|slot| slot.hash) == slots.last().map(|slot| slot.hash);
+        if slots.len() <= MOST || one_hash {
+            return;
+        }
+        let mut parts: [Vec<Slot<E>>; FAN] = Default::default();
+        for slot in &**slots {
+            parts[(slot.hash >> (depth * BITS)) as usize % FAN].push(slot.clone());
+        }
+        let none = Arc::from([]);
+        let leaf = |part: Vec<Slot<E>>| match part.is_empty() {
+            true => Arc::clone(&none),
+            false => part.into(),
+        };
+        let mut children = parts.map(|part| Self::Leaf(leaf(part)));
+        children.iter_mut().for_each(|child| child.split(depth + 1));
+        *self = Self::Branch(Arc::new(children));
+    }
+
+    fn remove(&mut self, hash: u64, depth: u32, like: &impl Fn(&E) -> Ordering) -> Option<E> {
+        match self {
+            Self::Branch(children) => {
+                let at = (hash >> (depth * BITS)) as usize % FAN;
+                let old = Arc::make_mut(children)[at].remove(hash, depth + 1, like)?;
+                self.join();
+                Some(old)
+            }
+            Self::Leaf(slots) => {
+                let order = |it: &Slot<E>| it.hash.cmp(&hash).then_with(|| like(&it.entry));
+                let at = slots.binary_search_by(order).ok()?;
+                let old = slots[at].entry.clone();
+                let (before, after) = (&slots[..at], &slots[at + 1..]);
+                *slots = before.iter().chain(after).cloned().collect();
+                Some(old)
+            }
+        }
+    }
+
+    /// Makes a branch of few entries a leaf.
+    fn join(&mut self) {
+        let Self::Branch(children) = self else { return };
+        let mut entries = 0;
+        for child in &**children {
+            let Self::Leaf(slots) = child else { return };
+            entries += slots.len();
+            if entries > MOST / 2 {
+                return;
+            }
+        }
+        let slots = children.iter().flat_map(|child| match child {
+            Self::Leaf(slots) => &**slots,
+            Self::Branch(_) => &[],
+        });
+        let mut slots: Vec<Slot<E>> = slots.cloned().collect();
+        slots.sort_by(|a, b| (a.hash, &a.entry).cmp(&(b.hash, &b.entry)));
+        *self = Self::Leaf(slots.into());
+    }
+
+    fn bytes(&self) -> usize {
+        const COUNTS: usize = 16;
+        match self {
+            Self::Leaf(slots) => COUNTS + size_of_val(&**slots),
+            Self::Branch(children) => {
+                let own = COUNTS + size_of_val(&**children);
+                own + children.iter().map(Self::bytes).sum::<usize>()
+            }
+        }
+    }
+}
+
+/// All entries of a trie.
+pub(super) struct Iter<'a, E> {
+    nodes: Vec<&'a [Node<E>]>,
+    slots: std::slice::Iter<'a, Slot<E>>,
+}
+
+impl<'a, E> Iter<'a, E> {
+    fn enter(&mut self, node: &'a Node<E>) {
+        match node {
+            Node::Leaf(slots) => self.slots = slots.iter(),
+            Node::Branch(children) => self.nodes.push(&**children),
+        }
+    }
+}
+
+impl<'a, E> Iterator for Iter<'a, E> {
+    type Item = &'a E;
+
+    fn next(&mut self) -> Option<&'a E> {
+        loop {
+            if let Some(slot) = self.slots.next() {
+                return Some(&slot.entry);
+            }
+            let (first, rest) = match self.nodes.last_mut()? {
+                [] => {
+                    self.nodes.pop();
+                    continue;
+                }
+                [first, rest @ ..] => (first, rest),
+            };
+            if let Some(last) = self.nodes.last_mut() {
+                *last = rest;
+            }
+            self.enter(first);
+        }
+    }
+}
+
+impl<E: Entry + fmt::Debug> fmt::Debug for Trie<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    impl Entry for (u64, u32) {}
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64, u32),
+        Remove(u64, u32),
+        Keep,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        // Hashes that agree in their low bits, and in all of them.
+        let hash = prop_oneof![0..4u64, any::<u64>().prop_map(|h| h & 0xf0f0_0000_0000_00ff)];
+        prop_oneof![
+            6 => (hash.clone(), 0..200u32).prop_map(|(hash, n)| Step::Insert(hash, n)),
+            3 => (hash, 0..200u32).prop_map(|(hash, n)| Step::Remove(hash, n)),
+            1 => Just(Step::Keep),
+        ]
+    }
+
+    fn check(trie: &Trie<(u64, u32)>, model: &BTreeSet<(u64, u32)>) {
+        assert_eq!(trie.len(), model.len());
+        assert_eq!(trie.iter().copied().collect::<BTreeSet<_>>(), *model);
+        for &(hash, _) in model {
+            let found: Vec<_> = trie.find(hash).iter().map(|slot| slot.entry).collect();
+            let expected = model.range((hash, 0)..=(hash, u32::MAX));
+            assert_eq!(found, expected.copied().collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set_and_a_copy_stays_as_it_was(
+            steps in proptest::collection::vec(step(), 0..400),
+        ) {
+            let (mut trie, mut model) = (Trie::default(), BTreeSet::new());
+            let mut kept = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Insert(hash, n) => {
+                        let known = trie.insert(hash, (hash, n)).is_some();
+                        prop_assert_eq!(known, !model.insert((hash, n)));
+                    }
+                    Step::Remove(hash, n) => {
+                        let known = trie.remove(hash, |it| it.cmp(&(hash, n))).is_some();
+                        prop_assert_eq!(known, model.remove(&(hash, n)));
+                    }
+                    Step::Keep => kept.push((trie.clone(), model.clone())),
+                }
+            }
+            check(&trie, &model);
+            kept.iter().for_each(|(trie, model)| check(trie, model));
+        }
+    }
+}
