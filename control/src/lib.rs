@@ -8,6 +8,7 @@ pub mod contents;
 pub mod daemon;
 pub mod host;
 pub mod log;
+pub mod progress;
 pub mod southbound;
 pub mod trace;
 pub mod tunnels;
