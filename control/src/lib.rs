@@ -7,6 +7,7 @@ pub mod config;
 pub mod contents;
 pub mod daemon;
 pub mod host;
+pub mod lflow;
 pub mod log;
 pub mod progress;
 pub mod southbound;
