@@ -147,6 +147,9 @@ pub trait Surroundings {
     /// Counters of a port.
     fn port(&mut self, id: (DatapathKey, PortKey)) -> Arc<PortCounters>;
 
+    /// What counts the packets that a flow drops for a reason.
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop>;
+
     /// Whether another error about a packet too big may be sent now.
     fn may_send_error(&mut self) -> bool;
 }
@@ -154,6 +157,10 @@ pub trait Surroundings {
 impl Surroundings for &WorkerCounters {
     fn port(&mut self, id: (DatapathKey, PortKey)) -> Arc<PortCounters> {
         WorkerCounters::port(self, id)
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop> {
+        self.flow_drops.of(reason, flow)
     }
 
     fn may_send_error(&mut self) -> bool {
@@ -181,6 +188,7 @@ pub fn walk<O: Observer, S: Surroundings>(
         walk.run(branch);
     }
     let drop = walk.drop.filter(|_| walk.outputs.is_empty());
+    let drop = drop.map(|(reason, flow)| walk.surroundings.dropped(reason, flow));
     let guarded = packet.parsed.guarded;
     let expires = if walk.learned.is_empty() { u64::MAX } else { REPORT_AGAIN };
     Walked {
@@ -216,7 +224,7 @@ struct Walk<'g, 'p, 'o, O: Observer, S> {
     built: Vec<Vec<u8>>,
     learned: Vec<Learned>,
     outputs: SmallVec<[Output; 1]>,
-    drop: Option<Drop>,
+    drop: Option<(DropReason, FlowId)>,
     guard: u128,
     lengths: (u32, u32),
     ttl_above: u8,
@@ -296,7 +304,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
     fn start(&mut self, start: Start) -> Option<Arc<PortCounters>> {
         let (key, inport) = match start {
             Start::Ingress { interface, port, .. } => {
-                let epoch = self.generation.interfaces.get(&interface).map_or(0, |it| it.epoch);
+                let epoch = self.generation.interfaces.get(interface).map_or(0, |it| it.epoch);
                 self.rests_on.push(Dependency::Interface(interface, epoch));
                 (port.datapath, u32::from(port.port.get()))
             }
@@ -497,7 +505,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
 
     fn dropped(&mut self, place: O::Place, reason: DropReason, flow: FlowId) {
         self.observer.drop(place, reason, flow);
-        self.drop = Some(Drop { reason, flow });
+        self.drop = Some((reason, flow));
     }
 }
 

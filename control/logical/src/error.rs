@@ -222,6 +222,24 @@ pub enum Lexical {
     /// EX-T3.
     #[error("bad escape \\{0}")]
     Escape(char),
+    /// EX-T3.
+    #[error("quoted string may not end with backslash")]
+    Backslash,
+    /// EX-T3.
+    #[error("quoted string ends within \\u escape")]
+    EscapeEnd,
+    /// EX-T3.
+    #[error("malformed \\u escape")]
+    EscapeDigits,
+    /// EX-T3.
+    #[error("malformed escaped surrogate pair")]
+    SurrogatePair,
+    /// EX-T3.
+    #[error("second half of escaped surrogate pair is not trailing surrogate")]
+    TrailingSurrogate,
+    /// EX-T3.
+    #[error("null bytes not supported in quoted strings")]
+    NullByte,
     /// EX-T2.
     #[error("`{0}' must be followed by a valid identifier.")]
     Sigil(char),
@@ -241,7 +259,7 @@ pub enum Lexical {
     #[error("Invalid character `{0}' in input.")]
     Character(char),
     /// A byte that is no printable ASCII.
-    #[error("Invalid byte {0:#04x} in input.")]
+    #[error("Invalid byte 0x{} in input.", .0.cast_signed())]
     Byte(u8),
 }
 

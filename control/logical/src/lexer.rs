@@ -360,19 +360,21 @@ fn ethernet(bytes: &[u8]) -> Option<u128> {
 /// The string that `raw`, the text between the quotes, stands for (EX-T3).
 ///
 /// # Errors
-/// [`Lexical::Escape`] for what JSON does not know.
+/// What JSON does not know, and the byte 0, which OVSDB does not have.
 pub fn unescape(raw: &str) -> Result<Cow<'_, str>, Lexical> {
+    if raw.contains('\0') {
+        return Err(Lexical::NullByte);
+    }
     if !raw.contains('\\') {
         return Ok(Cow::Borrowed(raw));
     }
     let mut out = String::with_capacity(raw.len());
-    let mut chars = raw.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        let escape = chars.next().ok_or(Lexical::Escape(' '))?;
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let escape = rest.chars().next().ok_or(Lexical::Backslash)?;
+        rest = &rest[escape.len_utf8()..];
         out.push(match escape {
             '"' | '\\' | '/' => escape,
             'b' => '\u{8}',
@@ -380,31 +382,39 @@ pub fn unescape(raw: &str) -> Result<Cow<'_, str>, Lexical> {
             'n' => '\n',
             'r' => '\r',
             't' => '\t',
-            'u' => {
-                let mut unit = || {
-                    (0..4).try_fold(0u32, |value, _| {
-                        Some(value << 4 | chars.next().and_then(|c| c.to_digit(16))?)
-                    })
-                };
-                let first = unit().ok_or(Lexical::Escape('u'))?;
-                let code = if (0xd800..0xdc00).contains(&first) {
-                    let second = (chars.next() == Some('\\') && chars.next() == Some('u'))
-                        .then(|| {
-                            (0..4).try_fold(0u32, |value, _| {
-                                Some(value << 4 | chars.next().and_then(|c| c.to_digit(16))?)
-                            })
-                        })
-                        .flatten()
-                        .filter(|unit| (0xdc00..0xe000).contains(unit))
-                        .ok_or(Lexical::Escape('u'))?;
-                    0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
-                } else {
-                    first
-                };
-                char::from_u32(code).filter(|&c| c != '\0').ok_or(Lexical::Escape('u'))?
-            }
+            'u' => code_point(&mut rest)?,
             other => return Err(Lexical::Escape(other)),
         });
     }
+    out.push_str(rest);
     Ok(Cow::Owned(out))
+}
+
+/// What `\u` stands for; takes the digits, and the second half of a surrogate pair, off `rest`.
+fn code_point(rest: &mut &str) -> Result<char, Lexical> {
+    let first = four_digits(rest)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        // A trailing surrogate alone is no character of a Rust string.
+        return char::from_u32(first).ok_or(Lexical::EscapeDigits);
+    }
+    *rest = rest.strip_prefix("\\u").ok_or(Lexical::SurrogatePair)?;
+    let second = four_digits(rest)?;
+    if !(0xdc00..0xe000).contains(&second) {
+        return Err(Lexical::TrailingSurrogate);
+    }
+    let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+    char::from_u32(code).ok_or(Lexical::EscapeDigits)
+}
+
+fn four_digits(rest: &mut &str) -> Result<u32, Lexical> {
+    let digits = rest.as_bytes().get(..4).ok_or(Lexical::EscapeEnd)?;
+    let value = digits
+        .iter()
+        .try_fold(0, |value, &digit| Some(value << 4 | (digit as char).to_digit(16)?))
+        .ok_or(Lexical::EscapeDigits)?;
+    if value == 0 {
+        return Err(Lexical::NullByte);
+    }
+    *rest = &rest[4..];
+    Ok(value)
 }

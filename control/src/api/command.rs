@@ -226,7 +226,7 @@ fn transact(params: Vec<Value>) -> Result<Command, String> {
                     return Err(format!(
                         "transact: expected operations of RFC 7047 as JSON objects, or lists of \
                          them, found {}",
-                        crate::local::value::short(&Value::String(text))
+                        ovn_xdp_local::value::short(&Value::String(text))
                     ));
                 }
             },

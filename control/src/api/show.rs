@@ -2,8 +2,10 @@
 
 use super::command::Section;
 use super::table::{Table, bytes};
+use ovn_xdp_compile::report::Flow;
 use serde::Serialize;
 use std::fmt;
+use uuid::Uuid;
 
 /// Everything about a running daemon.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -24,6 +26,10 @@ pub struct Report {
     pub workers: Vec<Worker>,
     /// Drops that belong to no port, by reason.
     pub drops: Vec<Drop>,
+    /// Drops by the logical flow that decided, most frames first; each is counted above as well.
+    pub flows: Vec<FlowDrop>,
+    /// Frames dropped by more flows than are counted apart.
+    pub other_flows: u64,
     /// The newest generation, and the one that all workers run.
     pub generation: (u64, u64),
     /// Logical flows that could not be used.
@@ -135,6 +141,20 @@ pub struct Drop {
     pub frames: u64,
 }
 
+/// Frames that a logical flow dropped. It is the last that matched on the packet's way: where no flow
+/// of the next table did, the one before.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct FlowDrop {
+    /// `Logical_Flow._uuid`.
+    pub uuid: Uuid,
+    /// Label of the reason.
+    pub reason: &'static str,
+    /// How many.
+    pub frames: u64,
+    /// The flow, unless the database no longer has it.
+    pub flow: Option<Flow>,
+}
+
 impl Report {
     /// As JSON, for programs.
     pub fn json(&self) -> String {
@@ -180,6 +200,12 @@ impl fmt::Display for Report {
         write!(f, "Workers: {}\n{}", self.workers.len(), self.worker_table())?;
         if !self.drops.is_empty() {
             writeln!(f, "\nDrops of no port: {}", drops(&self.drops))?;
+        }
+        if !self.flows.is_empty() {
+            write!(f, "\nDrops by logical flow: {}\n{}", self.flows.len(), self.flow_table())?;
+        }
+        if self.other_flows > 0 {
+            writeln!(f, "\nDrops by other logical flows: {}", self.other_flows)?;
         }
         Ok(())
     }
@@ -241,6 +267,21 @@ impl Report {
                 bytes(port.tx.1),
                 drops(&port.drops),
             ]);
+        }
+        table
+    }
+
+    fn flow_table(&self) -> Table {
+        let mut table = Table::new(["frames#", "reason", "logical flow", "stage", "match"]);
+        for FlowDrop { uuid, reason, frames, flow } in &self.flows {
+            let (stage, matches) = match flow {
+                Some(flow) => (
+                    format!("{} {} {}", flow.pipeline, flow.table, flow.stage),
+                    flow.matches.to_string(),
+                ),
+                None => ("-".to_owned(), "(no longer in the database)".to_owned()),
+            };
+            table.row([frames.to_string(), (*reason).to_owned(), uuid.to_string(), stage, matches]);
         }
         table
     }
@@ -308,6 +349,21 @@ mod tests {
                 reason: Some("no route".into()),
                 ..Tunnel::default()
             }],
+            flows: vec![FlowDrop {
+                uuid: Uuid::from_u128(5),
+                reason: "logical-flow",
+                frames: 3,
+                flow: Some(Flow {
+                    uuid: Uuid::from_u128(5),
+                    stage: "ls_in_acl_eval".into(),
+                    pipeline: "ingress",
+                    table: 8,
+                    priority: 1001,
+                    matches: "tcp.dst == 22".into(),
+                    actions: "drop;".into(),
+                }),
+            }],
+            other_flows: 4,
             ..Report::default()
         };
         let text = report.to_string();
@@ -318,6 +374,10 @@ mod tests {
         };
         assert_eq!(line("foo"), "foo tap0 7 ls INSTALLED 2 3.0 KiB 0 0 B logical-flow 3");
         assert_eq!(line("hv2"), "hv2 192.0.2.1 192.0.2.2 - - no route");
+        let flow = Uuid::from_u128(5).to_string();
+        let said = format!("3 logical-flow {flow} ingress 8 ls_in_acl_eval tcp.dst == 22");
+        assert_eq!(line("3  logical-flow"), said);
+        assert_eq!(line("Drops by other"), "Drops by other logical flows: 4");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["ports"][0]["drops"][0]["frames"], 3);
     }

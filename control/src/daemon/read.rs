@@ -5,10 +5,10 @@ use super::events::Scene;
 use crate::api::command::Section;
 use crate::api::section::{self, Flow, Memory, Stage, Version};
 use crate::api::show::{Drop, drop_table};
-use crate::local::schema::TABLES;
 use crate::southbound::claim::State;
 use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_local::schema::TABLES;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
@@ -151,7 +151,7 @@ impl Daemon {
                 what: "Southbound schema",
                 version: self.schema.clone().unwrap_or_else(none),
             },
-            Version { what: "OVN_Local schema", version: crate::local::schema::version() },
+            Version { what: "OVN_Local schema", version: ovn_xdp_local::schema::version() },
         ]
     }
 

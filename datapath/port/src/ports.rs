@@ -224,7 +224,8 @@ impl Ports {
     }
 
     /// Takes the frames of workload `device`, its tap or the host end of its veth, from the host.
-    /// Until [`Ports::detach_interface`] the host's stack sees none of them.
+    /// Until [`Ports::detach_interface`] the host's stack sees none of them, and until
+    /// [`Ports::admit_interface`] the workers neither: the kernel side drops and counts them.
     pub fn attach_interface(&mut self, id: InterfaceId, device: &str) -> Result<(), PortsError> {
         if self.attached.contains_key(&id) {
             return Err(PortsError::InUse(id));
@@ -234,7 +235,8 @@ impl Ports {
             let missing = || PortsError::NoDevice(device.into());
             let index = ifindex(device).ok_or_else(missing)?;
             object.insert("TARGETS", id.0, index)?;
-            object.insert("INTERFACES", index, id.0)?;
+            // Whoever had this index before is another device.
+            object.remove::<u32, u32>("INTERFACES", index);
             let attached = object.attach_tcx("workload", device);
             let link = match attached {
                 Ok(link) if ifindex(device) == Some(index) => Ok(link),
@@ -244,10 +246,8 @@ impl Ports {
                 }
                 Err(error) => Err(error.into()),
             };
-            link.map(|link| (index, link)).inspect_err(|_| {
-                object.remove::<u32, u32>("INTERFACES", index);
-                object.remove::<u32, u32>("TARGETS", id.0);
-            })
+            link.map(|link| (index, link))
+                .inspect_err(|_| object.remove::<u32, u32>("TARGETS", id.0))
         })?;
         if let Ok(mtu) = self.home.run(|| ethtool::mtu(device))
             && mtu > MAX_WORKLOAD_MTU
@@ -257,6 +257,13 @@ impl Ports {
         self.tell_device(id, Some(index));
         self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
         Ok(())
+    }
+
+    /// From now on the workers get the frames of an attached workload. False if it is not attached.
+    pub fn admit_interface(&mut self, id: InterfaceId) -> Result<bool, PortsError> {
+        let Some(attached) = self.attached.get(&id) else { return Ok(false) };
+        self.object.insert("INTERFACES", attached.ifindex, id.0)?;
+        Ok(true)
     }
 
     /// Gives a workload back to the host. The device may be gone. False if it was not attached.
