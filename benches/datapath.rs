@@ -212,7 +212,7 @@ fn generation(acls: u32) -> Generation {
     }
     let vif = Some(Attachment { datapath: key(1), port: port_key(1) });
     let attached = Interface { epoch: 1, name: String::new(), vif, children: Children::default() };
-    generation.interfaces.insert_mut(interface, Arc::new(attached));
+    generation.interfaces.insert(interface, Arc::new(attached));
     let tunnel = tunnel();
     generation.peers.insert_mut(tunnel.remote, ());
     generation.tunnels.insert_mut(TunnelId(1), Arc::new(tunnel));
@@ -339,7 +339,7 @@ fn children() -> Generation {
         children.set(VlanId::new(tag).expect("a tag"), Some(child));
     }
     let parent = Interface { epoch: 1, name: String::new(), vif: None, children };
-    generation.interfaces.insert_mut(InterfaceId(1), Arc::new(parent));
+    generation.interfaces.insert(InterfaceId(1), Arc::new(parent));
     generation
 }
 
@@ -348,7 +348,7 @@ fn many_ports() -> Generation {
     for id in 0..100_000 {
         let vif = Some(Attachment { datapath: key(1 + id), port: port_key(1) });
         let one = Interface { epoch: 1, name: String::new(), vif, children: Children::default() };
-        generation.interfaces.insert_mut(InterfaceId(id), Arc::new(one));
+        generation.interfaces.insert(InterfaceId(id), Arc::new(one));
     }
     generation
 }

@@ -11,7 +11,7 @@ const GOOD: [(&str, &str); 4] = [
 ];
 
 /// Key as the message names it, lines of TOML, the value as the message quotes it, what is allowed.
-const WRONG: [(&str, &str, &str, &str); 31] = [
+const WRONG: [(&str, &str, &str, &str); 32] = [
     ("system-id", "system-id = \"\"", "", "a name"),
     ("hostname", "hostname = 3", "3", "a host name"),
     ("ovn-remote", "ovn-remote = \"http:x\"", "http:x", "tcp:HOST:PORT"),
@@ -41,6 +41,7 @@ const WRONG: [(&str, &str, &str, &str); 31] = [
     ("datapath.frames", "[datapath]\nframes = 1", "1", "8192 to"),
     ("control.socket", "[control]\nsocket = \"x.sock\"", "x.sock", "absolute path"),
     ("control.group", "[control]\ngroup = 4", "4", "a group"),
+    ("control.local-rows", "[control]\nlocal-rows = \"x\"", "x", "absolute path"),
     ("interface[0].name", "[[interface]]\nname = \"\"\niface-id = \"a\"", "", "1 to 15"),
     ("interface[0].iface-id", "[[interface]]\nname = \"t\"\niface-id = 1", "1", "logical port"),
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ovn_xdp_kit::capture::{Capture, tshark};
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::geneve::{self, Geneve, OvnKeys};
-use ovn_xdp_kit::lab::{LabOptions, Mixed};
+use ovn_xdp_kit::lab::{Family, LabOptions, Mixed};
 use ovn_xdp_kit::packet::PacketSocket;
 use ovn_xdp_kit::raw::Ends;
 use ovn_xdp_kit::traffic;
@@ -15,15 +15,27 @@ use ovn_xdp_kit::wait::PATIENCE;
 use ovn_xdp_kit::workload::LINK;
 
 fn start() -> Mixed {
+    over(Family::V4)
+}
+
+fn over(family: Family) -> Mixed {
     let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
-    Mixed::start(binary, LabOptions::default()).unwrap()
+    Mixed::start(binary, LabOptions { family, ..LabOptions::default() }).unwrap()
 }
 
 const EACH: Duration = Duration::from_secs(5);
 
 #[test]
 fn every_pair_of_workloads_pings_and_streams_whoever_forwards_for_them() {
-    let mut mixed = start();
+    every_pair_pings_and_streams(start());
+}
+
+#[test]
+fn every_pair_of_workloads_pings_and_streams_over_an_ipv6_underlay() {
+    every_pair_pings_and_streams(over(Family::V6));
+}
+
+fn every_pair_pings_and_streams(mut mixed: Mixed) {
     let mut failures = Vec::new();
     for (from, to) in mixed.workloads.pairs() {
         for address in to.addresses().ips() {
@@ -47,7 +59,15 @@ fn every_pair_of_workloads_pings_and_streams_whoever_forwards_for_them() {
 /// ENC-14: what leaves our chassis has every checksum in it, and what enters keeps them.
 #[test]
 fn every_segment_of_a_stream_arrives_with_right_checksums_in_both_directions() {
-    let mixed = start();
+    every_segment_has_right_checksums(&start());
+}
+
+#[test]
+fn every_segment_arrives_with_right_checksums_over_an_ipv6_underlay() {
+    every_segment_has_right_checksums(&over(Family::V6));
+}
+
+fn every_segment_has_right_checksums(mixed: &Mixed) {
     for (from, to) in [("vm1-red", "vm2-red"), ("vm2-red", "vm1-blue"), ("vm1", "plain")] {
         let (from, to) = (mixed.workload(from), mixed.workload(to));
         for address in to.addresses().ips() {
@@ -76,7 +96,18 @@ fn every_segment_of_a_stream_arrives_with_right_checksums_in_both_directions() {
 /// ENC-1, ENC-2, ENC-4, ENC-14, ENC-15: both chassis' tunnel packets say the same, field by field.
 #[test]
 fn the_geneve_header_is_the_same_as_the_stock_chassis_makes_it() {
-    let mixed = start();
+    let outer = [("/ip/0/ip.ttl", "64"), ("/ip/0/ip.flags_tree/ip.flags.df", "1")];
+    both_make_the_same_geneve_header(&start(), &outer);
+}
+
+/// Without its checksum a UDP packet of IPv6 is not accepted (RFC 8200, 8.1).
+#[test]
+fn the_geneve_header_is_the_same_over_an_ipv6_underlay() {
+    let outer = [("/ipv6/ipv6.hlim", "64"), ("/ipv6/ipv6.nxt", "17")];
+    both_make_the_same_geneve_header(&over(Family::V6), &outer);
+}
+
+fn both_make_the_same_geneve_header(mixed: &Mixed, outer: &[(&str, &str)]) {
     let red = mixed.central.datapath_key("red").unwrap();
     let keys = |from: &str, to: &str| OvnKeys {
         ingress: mixed.central.port_key(from).unwrap(),
@@ -102,8 +133,9 @@ fn the_geneve_header_is_the_same_as_the_stock_chassis_makes_it() {
 
         let layers = tshark(&frame).unwrap();
         let field = |path: &str| layers.pointer(path).and_then(|v| v.as_str()).unwrap_or("?");
-        assert_eq!(field("/ip/0/ip.ttl"), "64", "{from}: {layers:#}");
-        assert_eq!(field("/ip/0/ip.flags_tree/ip.flags.df"), "1", "{from}: {layers:#}");
+        for (path, value) in outer {
+            assert_eq!(field(path), *value, "{path}, {from}: {layers:#}");
+        }
         assert_eq!(field("/udp/udp.dstport"), "6081", "{from}");
         assert_eq!(field("/udp/udp.checksum.status"), "1", "{from}: the outer checksum is right");
         assert_eq!(field("/geneve/geneve.vni"), format!("{red:#08x}"), "{from}");

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ovn_xdp_kit::lab::{LabOptions, Mixed, Ours};
+use ovn_xdp_kit::lab::{Family, LabOptions, Mixed, Ours};
 use ovn_xdp_kit::process;
 use ovn_xdp_kit::traffic;
 
@@ -17,7 +17,17 @@ fn binary() -> &'static Path {
 /// The underlay carries 1500 bytes: 20 of IPv4, 8 of UDP, 16 of Geneve, 14 of Ethernet leave 1442.
 #[test]
 fn a_workload_that_sends_too_much_is_told_what_the_tunnel_carries() {
-    let options = LabOptions { workload_mtu: 1500, ..LabOptions::default() };
+    whoever_sends_too_much_is_told(Family::V4, 1442);
+}
+
+/// IPv6 takes 20 bytes more.
+#[test]
+fn a_workload_that_sends_too_much_is_told_what_a_tunnel_over_ipv6_carries() {
+    whoever_sends_too_much_is_told(Family::V6, 1422);
+}
+
+fn whoever_sends_too_much_is_told(family: Family, carries: u32) {
+    let options = LabOptions { family, workload_mtu: 1500, ..LabOptions::default() };
     let mut lab = Mixed::start(binary(), options).unwrap();
     for (from, to) in [("vm1-red", "vm2-red"), ("vm1-red", "plain"), ("vm1", "vm2")] {
         for target in lab.workload(to).addresses().ips() {
@@ -28,7 +38,9 @@ fn a_workload_that_sends_too_much_is_told_what_the_tunnel_carries() {
             let said = String::from_utf8_lossy(&output.stdout).into_owned()
                 + &String::from_utf8_lossy(&output.stderr);
             assert!(
-                said.contains("mtu=1442") || said.contains("mtu: 1442"),
+                [format!("mtu={carries}"), format!("mtu: {carries}")]
+                    .iter()
+                    .any(|told| said.contains(told)),
                 "{from} to {to}: {said}\n{}",
                 lab.account()
             );

@@ -32,7 +32,8 @@ pub struct Config {
     pub system_id: String,
     /// `Chassis.hostname`; the kernel's host name if the file has none.
     pub hostname: String,
-    /// Southbound remotes, a comma list as OVN writes it.
+    /// Southbound remotes, a comma list as OVN writes it; empty if there is no Southbound DB, and all
+    /// rows are local.
     pub remote: String,
     /// Milliseconds between probes of an idle connection become a duration; zero is off (RBAC-4).
     pub probe_interval: Duration,
@@ -77,7 +78,7 @@ pub struct Tls {
 /// How we speak Geneve (CH-2, ENC-14, ENC-15).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encap {
-    /// Our addresses, in the order of the file, without repetition; at least one.
+    /// Our addresses, in the order of the file, without repetition; none only without a Southbound DB.
     pub addresses: Vec<IpAddr>,
     /// The one that is marked `is_default` among several.
     pub default: Option<IpAddr>,
@@ -124,6 +125,8 @@ pub struct Control {
     pub socket: PathBuf,
     /// Group that may use it beside root.
     pub group: Option<String>,
+    /// File that keeps local rows across restarts; without it they go with the daemon.
+    pub local_rows: Option<PathBuf>,
 }
 
 impl Config {
@@ -160,10 +163,15 @@ impl Config {
         let system_id =
             reader.required("system-id", "a name of 1 to 253 letters, digits and ._:-", name);
         let hostname = reader.optional("hostname", "a host name", name);
-        let remote = reader.required("ovn-remote", REMOTE, remote);
+        // Who names tunnel addresses has forgotten the Southbound DB; who names neither wants none.
+        let alone = !["ovn-remote", "ovn-encap-type", "ovn-encap-ip"].iter().any(|k| reader.has(k));
+        let remote = match alone {
+            true => reader.optional("ovn-remote", REMOTE, remote).or(Some(String::new())),
+            false => reader.required("ovn-remote", REMOTE, remote),
+        };
         let probe_interval = reader.optional("ovn-remote-probe-interval", PROBE, probe_interval);
         let tls = tls(reader, remote.as_deref());
-        let encap = Encap::read(reader);
+        let encap = if alone { Some(Encap::none()) } else { Encap::read(reader) };
         let bridge_mappings = reader.optional("ovn-bridge-mappings", MAPPINGS, bridge_mappings);
         let cms_options = reader.optional("ovn-cms-options", "text", reader::text);
         let mac_mappings = reader.optional("ovn-chassis-mac-mappings", MAC_MAPPINGS, mac_mappings);
@@ -229,6 +237,11 @@ impl Config {
 }
 
 impl Encap {
+    /// No tunnels.
+    fn none() -> Self {
+        Self { addresses: Vec::new(), default: None, csum: true, tos: Some(0), df: true }
+    }
+
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         reader.required("ovn-encap-type", "\"geneve\"", |value| {
             reader::text(value).filter(|kind| kind == "geneve")
@@ -285,8 +298,11 @@ impl Control {
             reader::text(value).map(PathBuf::from).filter(|path| path.is_absolute())
         });
         let group = section.optional("group", "the name of a group", name);
+        let local_rows = section.optional("local-rows", "an absolute path", |value| {
+            reader::text(value).map(PathBuf::from).filter(|path| path.is_absolute())
+        });
         reader.absorb(section);
-        Self { socket: socket.unwrap_or_else(|| default_socket(system_id)), group }
+        Self { socket: socket.unwrap_or_else(|| default_socket(system_id)), group, local_rows }
     }
 }
 

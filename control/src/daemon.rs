@@ -5,14 +5,18 @@
 
 mod attachments;
 mod barrier;
+mod central;
 mod compiled;
 pub mod engine;
+pub mod events;
+mod local;
 pub mod parts;
 pub mod quiet;
+mod read;
 mod report;
 
 use crate::api::command::{self, Command};
-use crate::api::unixctl::{ApiError, Request, Server};
+use crate::api::unixctl::{Answer, ApiError, Request, Server};
 use crate::config::{Config, Fault};
 use crate::host::netlink::{self, Host, HostError};
 use crate::host::path::Paths;
@@ -20,6 +24,7 @@ use crate::southbound::binding::PortRow;
 use crate::southbound::chassis::{ChassisRow, EncapRow, PrivateRow};
 use crate::southbound::learn;
 use attachments::Attachments;
+use central::Central;
 use compiled::Compiled;
 use engine::{Clock, Concern, Engine, Turn};
 use futures_util::FutureExt;
@@ -27,13 +32,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ovn_xdp_compile::southbound::monitored;
 use ovn_xdp_datapath::learn::Learned;
 use ovn_xdp_datapath::publisher::Publisher;
-use ovn_xdp_ovsdb::client::{self, Client, Event};
+use ovn_xdp_local::schema;
+use ovn_xdp_local::store::{Store, StoreError};
+use ovn_xdp_ovsdb::client::{self, Event};
 use ovn_xdp_ovsdb::monitor::Wanted;
 use ovn_xdp_ovsdb::remote::{Remote, RemoteError};
 use ovn_xdp_ovsdb::tls::TlsFiles;
 use ovn_xdp_ovsdb::transact::{TransactError, Transaction};
 use ovn_xdp_port::PortsError;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -69,6 +76,9 @@ pub enum DaemonError {
     /// The API's socket.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// The file of local rows.
+    #[error(transparent)]
+    Local(#[from] StoreError),
     /// Signals, threads.
     #[error("the system refused a signal handler or a thread: {0}")]
     System(#[from] std::io::Error),
@@ -98,7 +108,11 @@ pub struct Daemon {
     publisher: Publisher,
     host: Host,
     paths: Paths,
-    client: Client,
+    central: Central,
+    /// Version of the Southbound's schema.
+    schema: Option<String>,
+    answers: local::Answers,
+    events: events::Events,
     writes: FuturesUnordered<Written>,
     jitter: RandomState,
     ends: Option<Ending>,
@@ -119,7 +133,11 @@ enum Ending {
 /// What kept it from starting.
 pub async fn run(path: &Path) -> Result<(), DaemonError> {
     let config = Config::load(path).map_err(DaemonError::Config)?;
-    let remotes = Remote::parse_list(&config.remote)?;
+    let remotes = match config.remote.as_str() {
+        "" => Vec::new(),
+        list => Remote::parse_list(list)?,
+    };
+    let kept = config.control.local_rows.as_deref().map(Store::open).transpose()?;
     let server = Server::bind(&config.control.socket, config.control.group.as_deref()).await?;
     let (learned_in, learned_out) = crossbeam_channel::bounded(learn::QUEUE);
     let (to_loop, mut learned) = mpsc::channel(learn::QUEUE);
@@ -140,7 +158,10 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     tracing::info!("devices:\n{}", attachments.devices().trim_end());
     let host = Host::open().await?;
     let offline = matches!(remotes.as_slice(), [Remote::File(_)]);
-    let client = Client::spawn(client_config(&config, remotes));
+    let central = match remotes.is_empty() {
+        true => Central::none(),
+        false => Central::connect(client_config(&config, remotes)),
+    };
     let compiled = Compiled::new(&config.system_id, publisher.clone());
     let mut daemon = Daemon {
         path: path.to_owned(),
@@ -149,11 +170,17 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         publisher,
         host,
         paths: Paths::default(),
-        client,
+        central,
+        schema: None,
+        answers: local::Answers::default(),
+        events: events::Events::default(),
         writes: FuturesUnordered::new(),
         jitter: RandomState::new(),
         ends: None,
     };
+    if let Some((store, rows)) = kept {
+        daemon.engine.keep_local(store, rows, Duration::ZERO);
+    }
     let (to_api, mut requests) = mpsc::channel(16);
     let ended = tokio::select! {
         () = server.serve(to_api) => Ok(()),
@@ -208,7 +235,10 @@ impl Daemon {
             if let Some(ending) = self.ends {
                 return self.end(ending).await;
             }
-            let due = self.engine.deadline().map(|due| self.started + due);
+            self.settle_answers();
+            self.tell_watchers();
+            let due = [self.engine.deadline(), self.events.deadline()].into_iter().flatten().min();
+            let due = due.map(|due| self.started + due);
             let alarm = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -216,7 +246,7 @@ impl Daemon {
                 }
             };
             tokio::select! {
-                event = self.client.next_event() => self.event(event),
+                event = self.central.next_event() => self.event(event),
                 change = self.host.changed() => self.host_changed(change).await?,
                 Some((concern, outcome)) = self.writes.next() => self.written(&concern, outcome),
                 Some(fact) = learned.recv() => self.learned(fact),
@@ -226,17 +256,23 @@ impl Daemon {
                 () = any(&mut stop) => self.ends = Some(Ending::Keep),
                 () = alarm => {}
             }
-            self.take_more(learned);
+            self.take_more(learned, requests);
         }
     }
 
     /// Takes what else is there already, so that one turn serves it all.
-    fn take_more(&mut self, learned: &mut mpsc::Receiver<Learned>) {
+    fn take_more(
+        &mut self,
+        learned: &mut mpsc::Receiver<Learned>,
+        requests: &mut mpsc::Receiver<Request>,
+    ) {
         for _ in 0..BATCH {
-            if let Some(event) = self.client.next_event().now_or_never() {
+            if let Some(event) = self.central.next_event().now_or_never() {
                 self.event(event);
             } else if let Ok(fact) = learned.try_recv() {
                 self.learned(fact);
+            } else if let Ok(request) = requests.try_recv() {
+                self.request(request);
             } else if let Some(Some((concern, outcome))) = self.writes.next().now_or_never() {
                 self.written(&concern, outcome);
             } else {
@@ -284,12 +320,13 @@ impl Daemon {
     }
 
     fn carry_out(&mut self, turn: Turn) {
+        let Some(handle) = self.central.handle() else { return };
         if let Some(conditions) = turn.conditions {
-            let generation = self.client.handle().set_conditions(conditions);
+            let generation = handle.set_conditions(conditions);
             self.engine.conditions_sent(generation);
         }
         for (concern, operations) in turn.transactions {
-            let handle = self.client.handle().clone();
+            let handle = handle.clone();
             self.writes.push(Box::pin(async move {
                 let outcome = handle.transact(transaction(operations)).await;
                 (concern, outcome.map(drop))
@@ -307,12 +344,14 @@ impl Daemon {
                     table.is_some_and(|table| table.columns.contains_key("timestamp"))
                 };
                 self.engine.learning.timestamps(has("MAC_Binding"), has("FDB"));
+                self.schema = Some(schema.version.clone());
+                let remote = remote.to_string();
+                self.events.tell(&json!({ "event": "connected", "remote": remote }));
             }
             Event::Initial(changes) => {
                 self.engine.changes(&changes, now);
                 self.engine.initial();
-                let file = self.client.status().state == client::State::File;
-                if !file {
+                if !self.central.is_file() {
                     self.engine.writable(true, now);
                 }
             }
@@ -324,6 +363,7 @@ impl Daemon {
                         %reason, withheld, "disconnected from the Southbound DB; forwarding goes on"
                     );
                 }
+                self.events.tell(&json!({ "event": "disconnected", "reason": reason }));
                 self.engine.writable(false, now);
             }
         }
@@ -377,12 +417,29 @@ impl Daemon {
         }
     }
 
-    fn request(&mut self, request: Request) {
-        let command = Command::parse(&request.method, &request.params);
-        let answer = command.map(|command| self.command(command));
-        let _ = request.answer.send(answer);
+    fn request(&mut self, Request { method, params, answer }: Request) {
+        let outcome = match Command::parse(&method, params) {
+            Ok(Command::Transact { operations, as_text }) => {
+                return self.transact(&operations, as_text, answer);
+            }
+            Ok(Command::Watch(wish)) => {
+                let receiver = self.events.watch(wish, self.scene());
+                Ok(Answer::Stream("watching".into(), receiver))
+            }
+            Ok(Command::LogSet(words)) => {
+                crate::log::set(&words).map(|()| Answer::Result("".into())).map_err(Value::String)
+            }
+            Ok(Command::Databases) => Ok(Answer::Result(json!([command::DATABASE]))),
+            Ok(Command::Schema) => {
+                Ok(Answer::Result(serde_json::from_str(schema::TEXT).unwrap_or_default()))
+            }
+            Ok(command) => Ok(self.command(command).into()),
+            Err(text) => Err(text.into()),
+        };
+        let _ = answer.send(outcome);
     }
 
+    /// A command that is answered at once, with a text.
     fn command(&mut self, command: Command) -> String {
         match command {
             Command::List => command::LIST.to_owned(),
@@ -391,34 +448,48 @@ impl Daemon {
                 self.ends = Some(if restart { Ending::Keep } else { Ending::Clean });
                 String::new()
             }
-            Command::ConnectionStatus => {
-                let connected = matches!(
-                    self.client.status().state,
-                    client::State::Connected | client::State::File
-                );
-                if connected { "connected\n" } else { "not connected\n" }.to_owned()
-            }
+            Command::ConnectionStatus => match self.central.is_connected() {
+                true => "connected\n".to_owned(),
+                false => "not connected\n".to_owned(),
+            },
             Command::Show { json: true } => self.report().json(),
             Command::Show { json: false } => self.report().to_string(),
+            Command::Read { section, datapath, json } => {
+                self.read(section, datapath.as_deref(), json)
+            }
             Command::Skipped => self.skipped(),
             Command::LocalBindings => self.local_bindings(),
             Command::LocalDatapaths => self.local_datapaths(),
             Command::ResetCluster => {
-                self.client.handle().forget_clusters();
+                if let Some(handle) = self.central.handle() {
+                    handle.forget_clusters();
+                }
                 String::new()
             }
+            Command::Coverage => self.coverage(),
+            Command::LogList => crate::log::list(),
+            // Answered in other ways.
+            Command::LogSet(_)
+            | Command::Databases
+            | Command::Schema
+            | Command::Transact { .. }
+            | Command::Watch(_) => String::new(),
         }
     }
 
     async fn end(&mut self, ending: Ending) -> Result<(), DaemonError> {
-        if ending == Ending::Clean {
+        if ending == Ending::Clean
+            && let Some(handle) = self.central.handle()
+        {
             let operations = self.engine.farewell();
-            let farewell = self.client.handle().transact(transaction(operations));
+            let farewell = handle.transact(transaction(operations));
             match tokio::time::timeout(FAREWELL, farewell).await {
                 Ok(Ok(_)) => tracing::info!("our rows are removed"),
                 Ok(Err(error)) => tracing::warn!(%error, "our rows could not be removed"),
                 Err(_) => tracing::warn!("our rows could not be removed: no answer in 5 s"),
             }
+        }
+        if ending == Ending::Clean {
             // Whoever comes after us asks for the neighbours of its own tunnels.
             self.paths.release(&self.host).await;
         }

@@ -7,13 +7,14 @@ pub mod config;
 pub mod contents;
 pub mod daemon;
 pub mod host;
+pub mod lflow;
+pub mod log;
+pub mod progress;
 pub mod southbound;
 pub mod trace;
 pub mod tunnels;
 
-/// Sends what is logged to stderr; `RUST_LOG` chooses, `info` if it is not set.
-pub fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,netlink_proto=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// Sends what is logged to stderr; `RUST_LOG` chooses, `level` if it is not set.
+pub fn start_logging(level: &str) {
+    log::start(level);
 }

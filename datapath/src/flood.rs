@@ -28,8 +28,9 @@ pub fn deliver<I: Io>(
     io: &mut I,
 ) {
     let drops = verdict.arrival.as_deref().map_or(&counters.drops, |port| &port.drops);
-    if let Some(drop) = verdict.drop {
+    if let Some(drop) = &verdict.drop {
         drops.count(drop.reason);
+        drop.frames.add(1);
     }
     let layers = *layers;
     let last = verdict.outputs.iter().rposition(|output| output.frame == Source::Arrived);

@@ -7,6 +7,10 @@
 //! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too,
 //! but not for shared sets: of those a verdict holds what sets the packet's own values belong to.
 
+mod interfaces;
+
+pub use interfaces::Interfaces;
+
 use crate::classify::{Sets, Table};
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use std::net::IpAddr;
@@ -26,7 +30,7 @@ pub struct Generation {
     /// Counts up by one with each publication.
     pub number: u64,
     /// Attached workload interfaces and the logical ports behind them.
-    pub interfaces: Map<InterfaceId, Arc<Interface>>,
+    pub interfaces: Interfaces,
     /// Logical switches and routers that concern this chassis.
     pub datapaths: Map<DatapathKey, Arc<Datapath>>,
     /// What is in the sets that rules share by name.

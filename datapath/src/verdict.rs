@@ -5,9 +5,10 @@
 //! as long as those hold, applying it equals walking the pipelines again.
 
 use crate::classify::Domain;
-use crate::counters::PortCounters;
+use crate::counters::{Counter, PortCounters};
 use crate::geneve::Outer;
 use crate::key::{DatapathKey, FlowId, InterfaceId, TunnelId};
+use crate::path::Path;
 use crate::publish::{Generation, Tag};
 use crate::rewrite::Rewrite;
 use ovn_xdp_abi::drop::DropReason;
@@ -20,9 +21,11 @@ pub struct Verdict {
     /// Copies to send, none for a drop. The last consumes the frame.
     pub outputs: Outputs,
     /// Why nothing is sent, if nothing is.
-    pub drop: Option<Drop>,
+    pub drop: Option<Arc<Drop>>,
     /// The port that the packet came from, as its counters.
     pub arrival: Option<Arc<PortCounters>>,
+    /// The logical flows that it passed, as what counts there; none where nobody counts.
+    pub path: Option<Arc<Path>>,
     /// Bits of slot 12 that were consulted, and their values.
     pub guard: (u128, u128),
     /// Wire lengths, tags beside the frame counted, for which the verdict holds; inclusive.
@@ -73,12 +76,14 @@ impl From<SmallVec<[Output; 1]>> for Outputs {
 }
 
 /// Why a packet was dropped, and by which logical flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Drop {
     /// The reason.
     pub reason: DropReason,
     /// The last logical flow on its way, zero if there was none.
     pub flow: FlowId,
+    /// How often, in the worker whose verdict it is.
+    pub frames: Arc<Counter>,
 }
 
 /// One frame to send.
@@ -143,7 +148,7 @@ impl Dependency {
     pub fn holds(self, generation: &Generation) -> bool {
         match self {
             Self::Interface(id, epoch) => {
-                generation.interfaces.get(&id).map_or(0, |interface| interface.epoch) == epoch
+                generation.interfaces.get(id).map_or(0, |interface| interface.epoch) == epoch
             }
             Self::Datapath(key, epoch) => {
                 generation.datapaths.get(&key).map_or(0, |datapath| datapath.epoch) == epoch

@@ -6,18 +6,19 @@
 //! any other walks the pipelines here and now.
 
 use crate::cache::{Cache, Entry, Key};
-use crate::counters::{PortCounters, PortId, WorkerCounters};
+use crate::counters::{MOST_FLOW_DROPS, PortCounters, PortId, WorkerCounters};
 use crate::flood;
 use crate::frame::{Frame, Io, VlanHeader};
 use crate::geneve;
-use crate::key::{DatapathKey, InterfaceId, VlanId};
+use crate::key::{DatapathKey, FlowId, InterfaceId, VlanId};
 use crate::learn::{Learned, Learner};
 use crate::observe::Observer;
 use crate::parse::{Network, Parsed, parse};
+use crate::path::Path;
 use crate::pipeline::{self, Packet, Start, Surroundings, Walked};
 use crate::publish::Generation;
 use crate::publisher::Reader;
-use crate::verdict::Verdict;
+use crate::verdict::{Drop, Verdict};
 use crossbeam_channel::Sender;
 use hashbrown::HashMap;
 use ovn_xdp_abi::drop::DropReason;
@@ -50,6 +51,7 @@ pub struct Worker {
     seed: u64,
     counters: Arc<WorkerCounters>,
     ports: HashMap<PortId, Arc<PortCounters>>,
+    blamed: HashMap<(DropReason, FlowId), Arc<Drop>>,
     learner: Learner,
     bucket: Bucket,
     peers: Peers,
@@ -66,6 +68,7 @@ impl Worker {
             seed: config.hash_seed,
             counters: Arc::default(),
             ports: HashMap::new(),
+            blamed: HashMap::new(),
             learner: Learner::new(learned),
             bucket: Bucket::new(config.errors_per_second),
             peers: Peers::default(),
@@ -248,6 +251,7 @@ impl Worker {
         let generation = Arc::clone(&self.generation);
         let surroundings = Own {
             ports: &mut self.ports,
+            blamed: &mut self.blamed,
             counters: &self.counters,
             bucket: &mut self.bucket,
             now: arrived.now,
@@ -277,7 +281,7 @@ pub fn demux(
     interface: InterfaceId,
     tci: u16,
 ) -> Result<Start, DropReason> {
-    let found = generation.interfaces.get(&interface).ok_or(DropReason::NoPort)?;
+    let found = generation.interfaces.get(interface).ok_or(DropReason::NoPort)?;
     let child = (tci & 1 << 12 != 0)
         .then(|| VlanId::new(tci & 0xfff))
         .flatten()
@@ -315,10 +319,14 @@ fn count_arrival(verdict: &Verdict, from_workload: bool, wire_len: u32) {
         port.rx_packets.add(1);
         port.rx_bytes.add(u64::from(wire_len));
     }
+    if let Some(path) = &verdict.path {
+        path.count(wire_len);
+    }
 }
 
 struct Own<'w> {
     ports: &'w mut HashMap<PortId, Arc<PortCounters>>,
+    blamed: &'w mut HashMap<(DropReason, FlowId), Arc<Drop>>,
     counters: &'w WorkerCounters,
     bucket: &'w mut Bucket,
     now: u64,
@@ -327,6 +335,22 @@ struct Own<'w> {
 impl Surroundings for Own<'_> {
     fn port(&mut self, id: PortId) -> Arc<PortCounters> {
         Arc::clone(self.ports.entry(id).or_insert_with(|| self.counters.port(id)))
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop> {
+        if let Some(known) = self.blamed.get(&(reason, flow)) {
+            return Arc::clone(known);
+        }
+        if self.blamed.len() >= MOST_FLOW_DROPS {
+            self.blamed.clear();
+        }
+        let drop = self.counters.flow_drops.of(reason, flow);
+        self.blamed.insert((reason, flow), Arc::clone(&drop));
+        drop
+    }
+
+    fn path(&mut self, flows: &[FlowId]) -> Option<Arc<Path>> {
+        Some(self.counters.paths.of(flows))
     }
 
     fn may_send_error(&mut self) -> bool {

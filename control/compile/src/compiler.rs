@@ -127,7 +127,7 @@ impl Compiler {
     /// Takes an interface away. Ports on it stay bound until [`Compiler::bind`] says otherwise.
     pub fn remove_interface(&mut self, id: InterfaceId) {
         if self.interfaces.remove_name(id) {
-            self.changed |= self.next.interfaces.remove_mut(&id);
+            self.changed |= self.next.interfaces.remove(id);
         }
     }
 
@@ -193,10 +193,6 @@ impl Compiler {
                 self.next.datapaths.insert_mut(datapath.key, Arc::new(datapath));
                 self.changed = true;
             }
-        }
-        if self.texts.len() > self.sweep_at {
-            self.texts.sweep();
-            self.sweep_at = SWEEP + 2 * self.texts.len();
         }
         if std::mem::take(&mut self.changed) {
             self.next.number += 1;
@@ -294,7 +290,7 @@ impl Compiler {
         self.touched.remove(&datapath);
     }
 
-    fn refresh_sets(&mut self) {
+    pub(crate) fn refresh_sets(&mut self) {
         for name in std::mem::take(&mut self.dirty.address_sets) {
             let refreshed = self.sets.refresh_addresses(&self.database, &name);
             if refreshed.itself {
@@ -319,6 +315,10 @@ impl Compiler {
         let mut world = World { database: &self.database, own: &self.own, sets: &mut self.sets };
         let mut targets = Vec::new();
         for group in open.chunk_by(|a, b| a.0 == b.0) {
+            if self.texts.len() > self.sweep_at {
+                self.texts.sweep();
+                self.sweep_at = SWEEP + 2 * self.texts.len();
+            }
             let uuid = group[0].0;
             let Some(flow) = self.database.flows.get(&uuid) else { continue };
             targets.clear();
@@ -373,7 +373,7 @@ impl Compiler {
         };
         let published = &self.next.interfaces;
         for (id, interface) in self.interfaces.refresh(published, attachment, &mut self.epoch) {
-            self.next.interfaces.insert_mut(id, interface);
+            self.next.interfaces.insert(id, interface);
             self.changed = true;
         }
     }

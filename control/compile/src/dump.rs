@@ -21,9 +21,7 @@ pub fn dump(generation: &Generation) -> String {
 }
 
 fn write_generation(out: &mut String, generation: &Generation) -> fmt::Result {
-    let mut interfaces: Vec<_> = generation.interfaces.iter().collect();
-    interfaces.sort_by_key(|(id, _)| **id);
-    for (id, interface) in interfaces {
+    for (id, interface) in generation.interfaces.iter() {
         writeln!(out, "interface {} {}", id.0, interface.name)?;
         write_interface(out, interface)?;
     }

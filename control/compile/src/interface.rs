@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 use ovn_xdp_datapath::key::{InterfaceId, VlanId};
-use ovn_xdp_datapath::publish::{Attachment, Children, Interface, Map, Tag};
+use ovn_xdp_datapath::publish::{self, Attachment, Children, Interface, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl Interfaces {
     /// The interfaces that are not as published, each under a new epoch.
     pub(crate) fn refresh(
         &mut self,
-        published: &Map<InterfaceId, Arc<Interface>>,
+        published: &publish::Interfaces,
         attachment: impl Fn(&Arc<str>) -> Option<Attachment>,
         epoch: &mut u64,
     ) -> Vec<(InterfaceId, Arc<Interface>)> {
@@ -94,7 +94,7 @@ impl Interfaces {
         let mut changed = Vec::new();
         for (id, slots) in slots {
             let Some(name) = self.names.get(&id) else { continue };
-            let known = published.get(&id);
+            let known = published.get(id);
             let mut interface = match known {
                 Some(known) => (**known).clone(),
                 None => Interface {

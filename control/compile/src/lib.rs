@@ -25,6 +25,7 @@ pub mod security;
 mod sets;
 pub mod southbound;
 mod text;
+mod verify;
 pub mod whole;
 
 pub use check::check;
@@ -32,3 +33,4 @@ pub use compiler::{Compiler, Identity};
 pub use dump::dump;
 pub use interface::LocalPort;
 pub use text::Problem;
+pub use verify::Objection;

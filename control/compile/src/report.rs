@@ -6,6 +6,7 @@
 use crate::compiler::Compiler;
 use crate::southbound::LogicalFlow;
 use crate::text::Problem;
+use ovn_xdp_datapath::key::FlowId;
 use ovn_xdp_datapath::program::Pipeline;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,6 +101,11 @@ impl Compiler {
             }
         }
         found.into_values()
+    }
+
+    /// The flow that a drop or a trace names, if the database has it.
+    pub fn flow(&self, flow: FlowId) -> Option<Flow> {
+        Some(Flow::new(self.database.flows.get(&Uuid::from_u128(flow.0))?))
     }
 
     /// Flows of local datapaths with actions that are not executed, by UUID.

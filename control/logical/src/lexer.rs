@@ -275,6 +275,19 @@ impl<'a> Lexer<'a> {
             Err(error) => return Token::Error(error),
         };
         let mask = match (number.format, format) {
+            (Format::Hexadecimal | Format::Wide(_), Format::Wide(_)) => {
+                number.format = format;
+                mask
+            }
+            (Format::Decimal, Format::Wide(_)) if number.value == 0 => {
+                number.format = format;
+                mask
+            }
+            (Format::Wide(_), Format::Hexadecimal) => {
+                // The mask takes away what no field has.
+                number.format = format;
+                mask
+            }
             (value, mask_format) if value == mask_format => mask,
             (Format::Ipv4, Format::Decimal) if mask <= 32 => prefix_mask(mask as u32, 32),
             (Format::Ipv6, Format::Decimal) if mask <= 128 => prefix_mask(mask as u32, 128),
@@ -315,7 +328,7 @@ impl<'a> Lexer<'a> {
             let value: u64 = text.parse().map_err(|_| Lexical::DecimalTooLarge)?;
             Ok((value.into(), Format::Decimal))
         } else if bytes[0] == b'0' && matches!(bytes.get(1), Some(b'x' | b'X')) {
-            hexadecimal(&bytes[2..], bytes[1] as char).map(|value| (value, Format::Hexadecimal))
+            hexadecimal(&bytes[2..], bytes[1] as char)
         } else if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
             Ok((u32::from(address).into(), Format::Ipv4))
         } else if let Ok(address) = text.parse::<std::net::Ipv6Addr>() {
@@ -326,18 +339,24 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn hexadecimal(digits: &[u8], x: char) -> Result<u128, Lexical> {
+/// The most bits of a constant that reads, although no field has as many.
+const MAX_BITS: u32 = 1024;
+
+fn hexadecimal(digits: &[u8], x: char) -> Result<(u128, Format), Lexical> {
     if digits.is_empty() {
         return Err(Lexical::NoHexDigits(x));
     }
-    let mut value = 0u128;
-    let mut overflow = false;
+    let (mut value, mut bits) = (0u128, 0u32);
     for &digit in digits {
         let digit = (digit as char).to_digit(16).ok_or(Lexical::HexSyntax)?;
-        overflow |= value >> 124 != 0;
+        bits = if bits > 0 { bits.saturating_add(4) } else { 32 - digit.leading_zeros() };
         value = value << 4 | u128::from(digit);
     }
-    if overflow { Err(Lexical::HexTooLong) } else { Ok(value) }
+    match bits {
+        0..=128 => Ok((value, Format::Hexadecimal)),
+        129..=MAX_BITS => Ok((value, Format::Wide(bits as u16))),
+        _ => Err(Lexical::HexTooLong),
+    }
 }
 
 fn ethernet(bytes: &[u8]) -> Option<u128> {
@@ -360,19 +379,21 @@ fn ethernet(bytes: &[u8]) -> Option<u128> {
 /// The string that `raw`, the text between the quotes, stands for (EX-T3).
 ///
 /// # Errors
-/// [`Lexical::Escape`] for what JSON does not know.
+/// What JSON does not know, and the byte 0, which OVSDB does not have.
 pub fn unescape(raw: &str) -> Result<Cow<'_, str>, Lexical> {
+    if raw.contains('\0') {
+        return Err(Lexical::NullByte);
+    }
     if !raw.contains('\\') {
         return Ok(Cow::Borrowed(raw));
     }
     let mut out = String::with_capacity(raw.len());
-    let mut chars = raw.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        let escape = chars.next().ok_or(Lexical::Escape(' '))?;
+    let mut rest = raw;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let escape = rest.chars().next().ok_or(Lexical::Backslash)?;
+        rest = &rest[escape.len_utf8()..];
         out.push(match escape {
             '"' | '\\' | '/' => escape,
             'b' => '\u{8}',
@@ -380,31 +401,39 @@ pub fn unescape(raw: &str) -> Result<Cow<'_, str>, Lexical> {
             'n' => '\n',
             'r' => '\r',
             't' => '\t',
-            'u' => {
-                let mut unit = || {
-                    (0..4).try_fold(0u32, |value, _| {
-                        Some(value << 4 | chars.next().and_then(|c| c.to_digit(16))?)
-                    })
-                };
-                let first = unit().ok_or(Lexical::Escape('u'))?;
-                let code = if (0xd800..0xdc00).contains(&first) {
-                    let second = (chars.next() == Some('\\') && chars.next() == Some('u'))
-                        .then(|| {
-                            (0..4).try_fold(0u32, |value, _| {
-                                Some(value << 4 | chars.next().and_then(|c| c.to_digit(16))?)
-                            })
-                        })
-                        .flatten()
-                        .filter(|unit| (0xdc00..0xe000).contains(unit))
-                        .ok_or(Lexical::Escape('u'))?;
-                    0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
-                } else {
-                    first
-                };
-                char::from_u32(code).filter(|&c| c != '\0').ok_or(Lexical::Escape('u'))?
-            }
+            'u' => code_point(&mut rest)?,
             other => return Err(Lexical::Escape(other)),
         });
     }
+    out.push_str(rest);
     Ok(Cow::Owned(out))
+}
+
+/// What `\u` stands for; takes the digits, and the second half of a surrogate pair, off `rest`.
+fn code_point(rest: &mut &str) -> Result<char, Lexical> {
+    let first = four_digits(rest)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        // A trailing surrogate alone is no character of a Rust string.
+        return char::from_u32(first).ok_or(Lexical::EscapeDigits);
+    }
+    *rest = rest.strip_prefix("\\u").ok_or(Lexical::SurrogatePair)?;
+    let second = four_digits(rest)?;
+    if !(0xdc00..0xe000).contains(&second) {
+        return Err(Lexical::TrailingSurrogate);
+    }
+    let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+    char::from_u32(code).ok_or(Lexical::EscapeDigits)
+}
+
+fn four_digits(rest: &mut &str) -> Result<u32, Lexical> {
+    let digits = rest.as_bytes().get(..4).ok_or(Lexical::EscapeEnd)?;
+    let value = digits
+        .iter()
+        .try_fold(0, |value, &digit| Some(value << 4 | (digit as char).to_digit(16)?))
+        .ok_or(Lexical::EscapeDigits)?;
+    if value == 0 {
+        return Err(Lexical::NullByte);
+    }
+    *rest = &rest[4..];
+    Ok(value)
 }

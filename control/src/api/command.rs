@@ -1,7 +1,10 @@
 //! The commands of the API.
 
+use crate::daemon::events::Wish;
+use serde_json::Value;
+
 /// A command that the daemon understands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Command {
     /// The names of all commands.
     List,
@@ -19,6 +22,15 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// One part of it, or what is too long for it.
+    Read {
+        /// Which.
+        section: Section,
+        /// Only what is of this datapath, by name.
+        datapath: Option<String>,
+        /// As JSON.
+        json: bool,
+    },
     /// Flows that could not be used, with the reason.
     Skipped,
     /// Bindings of this chassis and where they stand.
@@ -27,29 +39,115 @@ pub enum Command {
     LocalDatapaths,
     /// The names of the last transaction and its server are forgotten (RBAC-3).
     ResetCluster,
+    /// Counters of events.
+    Coverage,
+    /// What is logged.
+    LogList,
+    /// Changes what is logged, in the words of OVS.
+    LogSet(Vec<String>),
+    /// The names of databases that `transact` knows.
+    Databases,
+    /// The tables and columns of local rows.
+    Schema,
+    /// Operations on the local rows.
+    Transact {
+        /// RFC 7047, section 5.2.
+        operations: Vec<Value>,
+        /// They came as texts, and so does the answer.
+        as_text: bool,
+    },
+    /// Events from now on.
+    Watch(Wish),
+}
+
+/// A part of what the daemon knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Section {
+    /// Bound ports with their counters.
+    Ports,
+    /// Local datapaths.
+    Datapaths,
+    /// Tunnels.
+    Tunnels,
+    /// Logical flows of local datapaths.
+    Flows,
+    /// Their tables.
+    Tables,
+    /// Drops by reason.
+    Drops,
+    /// Workers.
+    Workers,
+    /// Memory.
+    Memory,
+    /// Versions of what works together.
+    Versions,
 }
 
 /// What `list-commands` says.
 pub const LIST: &str = "The available commands are:
   connection-status
+  coverage/show
+  datapaths               [--json]
   debug/dump-local-bindings
   debug/dump-local-datapaths
   debug/dump-skipped-flows
+  drops                   [--json]
   exit                    [--restart]
+  flows                   [--json] [DATAPATH]
+  get_schema              OVN_Local
   list-commands
+  list_dbs
+  memory/show             [--json]
+  ports                   [--json]
   sb-cluster-state-reset
   show                    [--json]
+  tables                  [--json] [DATAPATH]
+  transact                [OVN_Local] OPERATION...
+  tunnels                 [--json]
   version
+  versions                [--json]
+  vlog/list
+  vlog/set                {[MODULE:[console:]]LEVEL}...
+  watch                   [drops=FRAMES_PER_SECOND]
+  workers                 [--json]
 ";
+
+/// The name of the database of local rows.
+pub const DATABASE: &str = "OVN_Local";
+
+impl Section {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "ports" => Self::Ports,
+            "datapaths" => Self::Datapaths,
+            "tunnels" => Self::Tunnels,
+            "flows" => Self::Flows,
+            "tables" => Self::Tables,
+            "drops" => Self::Drops,
+            "workers" => Self::Workers,
+            "memory/show" => Self::Memory,
+            "versions" => Self::Versions,
+            _ => return None,
+        })
+    }
+}
 
 impl Command {
     /// Reads a command.
     ///
     /// # Errors
     /// A text for the user, in the words of OVS.
-    pub fn parse(method: &str, params: &[String]) -> Result<Self, String> {
-        let params: Vec<&str> = params.iter().map(String::as_str).collect();
-        let command = match (method, params.as_slice()) {
+    pub fn parse(method: &str, params: Vec<Value>) -> Result<Self, String> {
+        if method == "transact" {
+            return transact(params);
+        }
+        let texts: Option<Vec<&str>> = params.iter().map(Value::as_str).collect();
+        let texts = texts
+            .ok_or_else(|| format!("command {method:?}: expected a list of texts as params"))?;
+        if let Some(section) = Section::named(method) {
+            return read(method, section, &texts);
+        }
+        let command = match (method, texts.as_slice()) {
             ("list-commands", []) => Self::List,
             ("version", []) => Self::Version,
             ("exit", []) => Self::Exit { restart: false },
@@ -61,13 +159,81 @@ impl Command {
             ("debug/dump-local-bindings", []) => Self::LocalBindings,
             ("debug/dump-local-datapaths", []) => Self::LocalDatapaths,
             ("sb-cluster-state-reset", []) => Self::ResetCluster,
-            _ if LIST.lines().any(|line| line.split_whitespace().next() == Some(method)) => {
-                return Err(format!("\"{method}\" command does not take these arguments"));
+            ("coverage/show", []) => Self::Coverage,
+            ("vlog/list", []) => Self::LogList,
+            ("vlog/set", [_, ..]) => Self::LogSet(texts.iter().map(ToString::to_string).collect()),
+            ("get_schema", [DATABASE]) => Self::Schema,
+            ("list_dbs", []) => Self::Databases,
+            ("watch", []) => Self::Watch(Wish::default()),
+            ("watch", [limit]) if limit.starts_with("drops=") => {
+                let rate = limit["drops=".len()..].parse();
+                let rate = rate.map_err(|_| {
+                    format!("watch: expected drops=FRAMES_PER_SECOND, found {limit:?}")
+                })?;
+                Self::Watch(Wish { drops_above: Some(rate) })
             }
-            _ => return Err(format!("\"{method}\" is not a valid command")),
+            _ => return Err(wrong(method)),
         };
         Ok(command)
     }
+}
+
+/// What is wrong with a command that is not understood.
+fn wrong(method: &str) -> String {
+    let usage = LIST
+        .lines()
+        .skip(1)
+        .map(str::trim)
+        .find(|line| line.split_whitespace().next() == Some(method));
+    match usage {
+        Some(usage) => {
+            let usage = usage.split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("\"{method}\" command does not take these arguments; expected: {usage}")
+        }
+        None => format!("\"{method}\" is not a valid command"),
+    }
+}
+
+fn read(method: &str, section: Section, texts: &[&str]) -> Result<Command, String> {
+    let by_datapath = matches!(section, Section::Flows | Section::Tables);
+    let (mut json, mut datapath) = (false, None);
+    for text in texts {
+        match *text {
+            "--json" if !json => json = true,
+            name if by_datapath && datapath.is_none() && !name.starts_with('-') => {
+                datapath = Some(name.to_owned());
+            }
+            _ => return Err(wrong(method)),
+        }
+    }
+    Ok(Command::Read { section, datapath, json })
+}
+
+/// Operations as objects, or each, or a list of them, as a text.
+fn transact(params: Vec<Value>) -> Result<Command, String> {
+    let as_text = params.iter().all(Value::is_string);
+    let mut operations = Vec::with_capacity(params.len());
+    for (index, param) in params.into_iter().enumerate() {
+        match param {
+            Value::String(name) if index == 0 && name == DATABASE => {}
+            Value::String(text) => match serde_json::from_str(&text) {
+                Ok(Value::Array(list)) if list.first().is_none_or(|first| first == DATABASE) => {
+                    operations.extend(list.into_iter().skip(1));
+                }
+                Ok(Value::Array(list)) => operations.extend(list),
+                Ok(Value::Object(one)) => operations.push(Value::Object(one)),
+                Ok(_) | Err(_) => {
+                    return Err(format!(
+                        "transact: expected operations of RFC 7047 as JSON objects, or lists of \
+                         them, found {}",
+                        ovn_xdp_local::value::short(&Value::String(text))
+                    ));
+                }
+            },
+            other => operations.push(other),
+        }
+    }
+    Ok(Command::Transact { operations, as_text })
 }
 
 /// What `version` says.
@@ -78,25 +244,49 @@ pub fn version() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn parse(name: &str, params: &[&str]) -> Result<Command, String> {
+        Command::parse(name, params.iter().map(|text| json!(text)).collect())
+    }
 
     #[test]
     fn every_command_of_the_list_is_understood() {
         for line in LIST.lines().skip(1) {
             let mut words = line.split_whitespace();
             let name = words.next().unwrap();
-            assert!(Command::parse(name, &[]).is_ok(), "{name}");
-            if let Some(option) = words.next() {
-                let option = option.trim_matches(['[', ']']).to_owned();
-                assert!(Command::parse(name, &[option]).is_ok(), "{line}");
+            let usage: Vec<&str> = words.collect();
+            let example: &[&str] = match name {
+                "get_schema" => &["OVN_Local"],
+                "vlog/set" => &["info"],
+                _ => &[],
+            };
+            assert!(parse(name, example).is_ok(), "{name}");
+            for option in usage.iter().filter(|word| word.starts_with("[--")) {
+                assert!(parse(name, &[option.trim_matches(['[', ']'])]).is_ok(), "{line}");
             }
-            let error = Command::parse(name, &["nonsense".to_owned()]).unwrap_err();
-            assert!(error.contains(name) && error.contains("arguments"), "{error}");
+            if !["vlog/set", "flows", "tables"].contains(&name) {
+                let error = parse(name, &["nonsense"]).unwrap_err();
+                assert!(error.contains(name) && error.contains("expected"), "{error}");
+            }
         }
     }
 
     #[test]
     fn an_unknown_command_is_refused_as_ovs_does_it() {
-        let error = Command::parse("nonsense", &[]).unwrap_err();
+        let error = parse("nonsense", &[]).unwrap_err();
         assert_eq!(error, "\"nonsense\" is not a valid command");
+    }
+
+    #[test]
+    fn operations_come_as_objects_as_texts_and_as_ovsdb_client_sends_them() {
+        let one = json!({ "op": "comment" });
+        let expected = |as_text| Ok(Command::Transact { operations: vec![one.clone()], as_text });
+        let text = one.to_string();
+        assert_eq!(Command::parse("transact", vec![one.clone()]), expected(false));
+        assert_eq!(Command::parse("transact", vec![json!(DATABASE), one.clone()]), expected(false));
+        assert_eq!(parse("transact", &[&text]), expected(true));
+        assert_eq!(parse("transact", &[&format!("[{text}]")]), expected(true));
+        assert_eq!(parse("transact", &[&format!("[\"OVN_Local\", {text}]")]), expected(true));
     }
 }

@@ -1,8 +1,11 @@
 //! What `ovn-xdp show` shows.
 
+use super::command::Section;
 use super::table::{Table, bytes};
+use ovn_xdp_compile::report::Flow;
 use serde::Serialize;
 use std::fmt;
+use uuid::Uuid;
 
 /// Everything about a running daemon.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -23,6 +26,10 @@ pub struct Report {
     pub workers: Vec<Worker>,
     /// Drops that belong to no port, by reason.
     pub drops: Vec<Drop>,
+    /// Drops by the logical flow that decided, most frames first; each is counted above as well.
+    pub flows: Vec<FlowDrop>,
+    /// Frames dropped by more flows than are counted apart.
+    pub other_flows: u64,
     /// The newest generation, and the one that all workers run.
     pub generation: (u64, u64),
     /// Logical flows that could not be used.
@@ -134,6 +141,20 @@ pub struct Drop {
     pub frames: u64,
 }
 
+/// Frames that a logical flow dropped. It is the last that matched on the packet's way: where no flow
+/// of the next table did, the one before.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct FlowDrop {
+    /// `Logical_Flow._uuid`.
+    pub uuid: Uuid,
+    /// Label of the reason.
+    pub reason: &'static str,
+    /// How many.
+    pub frames: u64,
+    /// The flow, unless the database no longer has it.
+    pub flow: Option<Flow>,
+}
+
 impl Report {
     /// As JSON, for programs.
     pub fn json(&self) -> String {
@@ -175,26 +196,51 @@ impl fmt::Display for Report {
             writeln!(f, "{table}")?;
         }
         writeln!(f, "Tunnels: {}\n{}", self.tunnels.len(), self.tunnel_table())?;
-        let mut table = Table::new(["datapath", "key#", "ports#"]);
-        for Datapath { name, key, ports } in &self.datapaths {
-            table.row([name.clone(), key.to_string(), ports.to_string()]);
-        }
-        writeln!(f, "Local datapaths: {}\n{table}", self.datapaths.len())?;
-        let titles = ["worker", "cache hits#", "misses#", "stale#", "to tunnels#", "from tunnels#"];
-        let mut table = Table::new(titles);
-        for Worker { number, hits, misses, stale, tunnel: (tx, rx) } in &self.workers {
-            let number = *number as u64;
-            table.row([number, *hits, *misses, *stale, *tx, *rx].map(|count| count.to_string()));
-        }
-        write!(f, "Workers: {}\n{table}", self.workers.len())?;
+        writeln!(f, "Local datapaths: {}\n{}", self.datapaths.len(), self.datapath_table())?;
+        write!(f, "Workers: {}\n{}", self.workers.len(), self.worker_table())?;
         if !self.drops.is_empty() {
             writeln!(f, "\nDrops of no port: {}", drops(&self.drops))?;
+        }
+        if !self.flows.is_empty() {
+            write!(f, "\nDrops by logical flow: {}\n{}", self.flows.len(), self.flow_table())?;
+        }
+        if self.other_flows > 0 {
+            writeln!(f, "\nDrops by other logical flows: {}", self.other_flows)?;
         }
         Ok(())
     }
 }
 
 impl Report {
+    /// One part for people; nothing for a part that is not in the report.
+    pub fn section(&self, section: Section) -> String {
+        match section {
+            Section::Ports => self.port_table().to_string(),
+            Section::Datapaths => self.datapath_table().to_string(),
+            Section::Tunnels => self.tunnel_table().to_string(),
+            Section::Workers => self.worker_table().to_string(),
+            _ => String::new(),
+        }
+    }
+
+    fn datapath_table(&self) -> Table {
+        let mut table = Table::new(["datapath", "key#", "ports#"]);
+        for Datapath { name, key, ports } in &self.datapaths {
+            table.row([name.clone(), key.to_string(), ports.to_string()]);
+        }
+        table
+    }
+
+    fn worker_table(&self) -> Table {
+        let titles = ["worker", "cache hits#", "misses#", "stale#", "to tunnels#", "from tunnels#"];
+        let mut table = Table::new(titles);
+        for Worker { number, hits, misses, stale, tunnel: (tx, rx) } in &self.workers {
+            let number = *number as u64;
+            table.row([number, *hits, *misses, *stale, *tx, *rx].map(|count| count.to_string()));
+        }
+        table
+    }
+
     fn port_table(&self) -> Table {
         let mut table = Table::new([
             "port",
@@ -225,6 +271,21 @@ impl Report {
         table
     }
 
+    fn flow_table(&self) -> Table {
+        let mut table = Table::new(["frames#", "reason", "logical flow", "stage", "match"]);
+        for FlowDrop { uuid, reason, frames, flow } in &self.flows {
+            let (stage, matches) = match flow {
+                Some(flow) => (
+                    format!("{} {} {}", flow.pipeline, flow.table, flow.stage),
+                    flow.matches.to_string(),
+                ),
+                None => ("-".to_owned(), "(no longer in the database)".to_owned()),
+            };
+            table.row([frames.to_string(), (*reason).to_owned(), uuid.to_string(), stage, matches]);
+        }
+        table
+    }
+
     fn tunnel_table(&self) -> Table {
         let mut table = Table::new(["chassis", "from", "to", "next hop", "MTU#", ""]);
         for tunnel in &self.tunnels {
@@ -247,6 +308,15 @@ impl Report {
         }
         table
     }
+}
+
+/// Drops for people, a reason a line.
+pub fn drop_table(drops: &[Drop]) -> impl fmt::Display + use<> {
+    let mut table = Table::new(["reason", "frames#"]);
+    for Drop { reason, frames } in drops {
+        table.row([(*reason).to_owned(), frames.to_string()]);
+    }
+    table
 }
 
 fn drops(drops: &[Drop]) -> String {
@@ -279,6 +349,21 @@ mod tests {
                 reason: Some("no route".into()),
                 ..Tunnel::default()
             }],
+            flows: vec![FlowDrop {
+                uuid: Uuid::from_u128(5),
+                reason: "logical-flow",
+                frames: 3,
+                flow: Some(Flow {
+                    uuid: Uuid::from_u128(5),
+                    stage: "ls_in_acl_eval".into(),
+                    pipeline: "ingress",
+                    table: 8,
+                    priority: 1001,
+                    matches: "tcp.dst == 22".into(),
+                    actions: "drop;".into(),
+                }),
+            }],
+            other_flows: 4,
             ..Report::default()
         };
         let text = report.to_string();
@@ -289,6 +374,10 @@ mod tests {
         };
         assert_eq!(line("foo"), "foo tap0 7 ls INSTALLED 2 3.0 KiB 0 0 B logical-flow 3");
         assert_eq!(line("hv2"), "hv2 192.0.2.1 192.0.2.2 - - no route");
+        let flow = Uuid::from_u128(5).to_string();
+        let said = format!("3 logical-flow {flow} ingress 8 ls_in_acl_eval tcp.dst == 22");
+        assert_eq!(line("3  logical-flow"), said);
+        assert_eq!(line("Drops by other"), "Drops by other logical flows: 4");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["ports"][0]["drops"][0]["frames"], 3);
     }

@@ -1,8 +1,11 @@
 //! unixctl, the way OVS and OVN daemons are talked to: JSON-RPC without any framing but JSON's own.
 //!
 //! A request is `{"method": NAME, "params": [TEXT…], "id": ID}`, an answer `{"result": TEXT,
-//! "error": null, "id": ID}` or, for an error, with `result` null and the text in `error`.
+//! "error": null, "id": ID}` or, for an error, with `result` null and the text in `error`. Params
+//! that are no texts are ours; so are answers that are followed by notifications, until the client
+//! closes.
 
+use ovn_xdp_ovsdb::wire::{Frame, Framer};
 use serde_json::{Value, json};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -13,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{RwLock, mpsc, oneshot};
 
 /// The longest request that is read, bytes.
-const LONGEST: usize = 64 * 1024;
+pub const LONGEST: usize = 64 << 20;
 
 /// One command, and where its answer goes.
 #[derive(Debug)]
@@ -21,9 +24,24 @@ pub struct Request {
     /// Its name.
     pub method: String,
     /// Its arguments.
-    pub params: Vec<String>,
-    /// Takes the answer: text, or text that says what is wrong.
-    pub answer: oneshot::Sender<Result<String, String>>,
+    pub params: Vec<Value>,
+    /// Takes the answer: a result, or what is wrong, for people a text.
+    pub answer: oneshot::Sender<Result<Answer, Value>>,
+}
+
+/// What a command is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// The result.
+    Result(Value),
+    /// The result, and then notifications until either side closes: pairs of method and params.
+    Stream(Value, mpsc::Receiver<Value>),
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self::Result(text.into())
+    }
 }
 
 /// The socket cannot be made, or nobody answers on it.
@@ -69,12 +87,22 @@ pub enum ApiError {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    admission: Arc<Admission>,
     /// Read while a request is being answered.
     answering: Arc<RwLock<()>>,
 }
 
+/// Who may use the socket.
+#[derive(Debug)]
+struct Admission {
+    /// Beside root: who runs the daemon.
+    user: u32,
+    group: Option<u32>,
+}
+
 impl Server {
-    /// Listens at `path`, for root and for `group`.
+    /// Listens at `path`, for root and for `group`. Nobody else can connect at any time: the socket
+    /// is made in a directory of its own, and moved to its place when its mode is set.
     ///
     /// # Errors
     /// If the socket cannot be made, another daemon has it, or there is no such group.
@@ -83,34 +111,37 @@ impl Server {
         if UnixStream::connect(path).await.is_ok() {
             return Err(ApiError::InUse { path: path.to_owned() });
         }
-        // What a daemon that was killed left behind.
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(socket(error)),
-            _ => {}
-        }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(socket)?;
-        }
-        let listener = UnixListener::bind(path).map_err(socket)?;
-        let mode = if let Some(group) = group {
-            let id = group_id(group).ok_or_else(|| ApiError::Group { group: group.to_owned() })?;
-            chown(path, None, Some(id)).map_err(socket)?;
-            0o660
-        } else {
-            0o600
+        let group = match group {
+            Some(group) => {
+                let id = group_id(group);
+                Some(id.ok_or_else(|| ApiError::Group { group: group.to_owned() })?)
+            }
+            None => None,
         };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(socket)?;
-        Ok(Self { listener, path: path.to_owned(), answering: Arc::default() })
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(parent).map_err(socket)?;
+        let hidden = parent.join(format!(".{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&hidden);
+        std::fs::create_dir(&hidden).map_err(socket)?;
+        let listener = open(path, &hidden, group);
+        let _ = std::fs::remove_dir_all(&hidden);
+        let listener = listener.map_err(socket)?;
+        let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).map_err(socket)?);
+        let admission = Arc::new(Admission { user, group });
+        Ok(Self { listener, path: path.to_owned(), admission, answering: Arc::default() })
     }
 
     /// Serves clients, each in a task of its own, until dropped.
     pub async fn serve(&self, requests: mpsc::Sender<Request>) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, _)) if self.admission.admits(&stream) => {
                     let answering = Arc::clone(&self.answering);
                     tokio::spawn(converse(stream, requests.clone(), answering));
                 }
+                Ok(_) => tracing::warn!(
+                    "a client of the API was turned away: it is not of those who may"
+                ),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client of the API");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -125,6 +156,39 @@ impl Server {
     }
 }
 
+fn open(path: &Path, hidden: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+    std::fs::set_permissions(hidden, std::fs::Permissions::from_mode(0o700))?;
+    let made = hidden.join("s");
+    let listener = UnixListener::bind(&made)?;
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode))?;
+    if let Some(group) = group {
+        chown(&made, None, Some(group))?;
+    }
+    // It replaces what a daemon that was killed left behind.
+    std::fs::rename(&made, path)?;
+    Ok(listener)
+}
+
+impl Admission {
+    /// What the kernel says of who connected; the socket's mode has been in the way already.
+    fn admits(&self, stream: &UnixStream) -> bool {
+        let Ok(peer) = stream.peer_cred() else { return false };
+        peer.uid() == 0
+            || peer.uid() == self.user
+            || self.group.is_some_and(|group| {
+                peer.gid() == group || peer.pid().is_some_and(|pid| is_in_group(pid, group))
+            })
+    }
+}
+
+/// Whether a process has a group among its supplementary ones.
+fn is_in_group(pid: i32, group: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
+    groups.split_whitespace().any(|found| found.parse() == Ok(group))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
@@ -136,88 +200,167 @@ async fn converse(
     requests: mpsc::Sender<Request>,
     answering: Arc<RwLock<()>>,
 ) {
-    let mut buffer = Vec::new();
-    while let Some(request) = next_value(&mut stream, &mut buffer).await {
+    let mut framer = Framer::new(LONGEST);
+    loop {
+        let request = match next_value(&mut stream, &mut framer).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(wrong) => {
+                let text = refused(&Value::Null, wrong.into());
+                let _ = stream.write_all(text.to_string().as_bytes()).await;
+                return;
+            }
+        };
         let _answering = answering.read().await;
-        let answer = answer(&request, &requests).await;
+        let id = &request["id"];
+        let (answer, events) = match answer(&request, &requests).await {
+            Ok(Answer::Result(result)) => (answered(id, &result), None),
+            Ok(Answer::Stream(result, events)) => (answered(id, &result), Some(events)),
+            Err(error) => (refused(id, error), None),
+        };
         if stream.write_all(answer.to_string().as_bytes()).await.is_err() {
             return;
         }
+        drop(_answering);
+        if let Some(events) = events {
+            return notify(stream, events).await;
+        }
     }
 }
 
-async fn answer(request: &Value, requests: &mpsc::Sender<Request>) -> Value {
-    let id = &request["id"];
-    let refuse = |text: String| json!({ "id": id, "result": null, "error": text });
+/// Notifications until the client closes.
+async fn notify(mut stream: UnixStream, mut events: mpsc::Receiver<Value>) {
+    let (mut from, mut to) = stream.split();
+    let mut ignored = [0; 64];
+    loop {
+        tokio::select! {
+            event = events.recv() => {
+                let Some(event) = event else { return };
+                let text = json!({ "method": "event", "params": [event], "id": null }).to_string();
+                if to.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            read = from.read(&mut ignored) => {
+                if read.is_err() || read.is_ok_and(|count| count == 0) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn answered(id: &Value, result: &Value) -> Value {
+    json!({ "id": id, "result": result, "error": null })
+}
+
+fn refused(id: &Value, error: Value) -> Value {
+    json!({ "id": id, "result": null, "error": error })
+}
+
+async fn answer(request: &Value, requests: &mpsc::Sender<Request>) -> Result<Answer, Value> {
     let Some(method) = request["method"].as_str() else {
-        return refuse("expected a JSON-RPC request with a method".to_owned());
+        return Err("expected a JSON-RPC request with a method".into());
     };
-    let params: Option<Vec<String>> = match &request["params"] {
-        Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-        Value::Null => Some(Vec::new()),
-        _ => None,
-    };
-    let Some(params) = params else {
-        return refuse(format!("command {method:?}: expected a list of texts as params"));
+    let params = match &request["params"] {
+        Value::Array(list) => list.clone(),
+        Value::Null => Vec::new(),
+        _ => return Err(format!("command {method:?}: expected a list as params").into()),
     };
     let (sender, receiver) = oneshot::channel();
     let request = Request { method: method.to_owned(), params, answer: sender };
-    let stopped = || Err("the daemon is stopping".to_owned());
-    let outcome = match requests.send(request).await {
+    let stopped = || Err("the daemon is stopping".into());
+    match requests.send(request).await {
         Ok(()) => receiver.await.unwrap_or_else(|_| stopped()),
         Err(_) => stopped(),
-    };
-    match outcome {
-        Ok(text) => json!({ "id": id, "result": text, "error": null }),
-        Err(text) => refuse(text),
     }
 }
 
-/// The next JSON value of a stream; none when it ends, or holds something else.
-async fn next_value(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> Option<Value> {
+/// The next JSON value of a stream; none when it ends.
+async fn next_value(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    framer: &mut Framer,
+) -> Result<Option<Value>, String> {
     loop {
-        let mut values = serde_json::Deserializer::from_slice(buffer).into_iter::<Value>();
-        match values.next() {
-            Some(Ok(value)) => {
-                let used = values.byte_offset();
-                buffer.drain(..used);
-                return Some(value);
-            }
-            Some(Err(error)) if !error.is_eof() => return None,
-            _ => {}
+        if let Some(Frame { bytes, .. }) = framer.next_frame().map_err(|error| error.to_string())? {
+            return serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string());
         }
-        if buffer.len() > LONGEST || stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
+        let buffer = framer.buffer();
+        buffer.reserve(64 * 1024);
+        match stream.read_buf(buffer).await {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(_) => {}
         }
     }
 }
 
-/// Sends one command to a daemon.
+/// A conversation with a daemon.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    framer: Framer,
+    path: PathBuf,
+}
+
+impl Client {
+    /// Connects to the daemon at `path`.
+    ///
+    /// # Errors
+    /// If nobody listens there.
+    pub async fn connect(path: &Path) -> Result<Self, ApiError> {
+        let unreachable = |error| ApiError::Unreachable { path: path.to_owned(), error };
+        let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+        Ok(Self { stream, framer: Framer::new(usize::MAX), path: path.to_owned() })
+    }
+
+    /// Sends a command, and waits for its result.
+    ///
+    /// # Errors
+    /// If the daemon refuses the command, or is gone.
+    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, ApiError> {
+        let request = json!({ "method": method, "params": params, "id": 0 });
+        let sent = self.stream.write_all(request.to_string().as_bytes()).await;
+        sent.map_err(|error| self.unreachable(error))?;
+        let answer = self.next().await?;
+        match &answer["error"] {
+            Value::Null => Ok(answer["result"].clone()),
+            Value::String(text) => Err(ApiError::Refused(text.clone())),
+            other => Err(ApiError::Refused(other.to_string())),
+        }
+    }
+
+    /// The next notification.
+    ///
+    /// # Errors
+    /// If the daemon is gone.
+    pub async fn event(&mut self) -> Result<Value, ApiError> {
+        let message = self.next().await?;
+        Ok(message["params"][0].clone())
+    }
+
+    async fn next(&mut self) -> Result<Value, ApiError> {
+        match next_value(&mut self.stream, &mut self.framer).await {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(self.unreachable(io::ErrorKind::UnexpectedEof.into())),
+            Err(wrong) => Err(ApiError::Refused(wrong)),
+        }
+    }
+
+    fn unreachable(&self, error: io::Error) -> ApiError {
+        ApiError::Unreachable { path: self.path.clone(), error }
+    }
+}
+
+/// Sends one command to a daemon, and takes the text that it answers.
 ///
 /// # Errors
 /// If nobody answers at `path`, or the daemon refuses the command.
 pub async fn call(path: &Path, method: &str, params: &[&str]) -> Result<String, ApiError> {
-    let unreachable = |error| ApiError::Unreachable { path: path.to_owned(), error };
-    let mut stream = UnixStream::connect(path).await.map_err(unreachable)?;
-    let request = json!({ "method": method, "params": params, "id": 0 });
-    stream.write_all(request.to_string().as_bytes()).await.map_err(unreachable)?;
-    let mut text = Vec::new();
-    let mut chunk = Vec::with_capacity(4096);
-    // Answers may be long; only the daemon's end is bounded.
-    let answer: Value = loop {
-        if let Ok(answer) = serde_json::from_slice(&text) {
-            break answer;
-        }
-        chunk.clear();
-        if stream.read_buf(&mut chunk).await.map_err(unreachable)? == 0 {
-            return Err(unreachable(io::ErrorKind::UnexpectedEof.into()));
-        }
-        text.extend_from_slice(&chunk);
-    };
-    match (answer["result"].as_str(), answer["error"].as_str()) {
-        (Some(result), _) => Ok(result.to_owned()),
-        (None, error) => Err(ApiError::Refused(error.unwrap_or("no answer").to_owned())),
-    }
+    let result = Client::connect(path).await?.call(method, json!(params)).await?;
+    Ok(match result {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
 }
 
 fn group_id(name: &str) -> Option<u32> {
@@ -240,8 +383,11 @@ mod tests {
             let answers = async {
                 while let Some(request) = requests.recv().await {
                     let outcome = match request.method.as_str() {
-                        "echo" => Ok(request.params.join(" ")),
-                        other => Err(format!("{other:?} is not a valid command")),
+                        "echo" => {
+                            let texts = request.params.iter().filter_map(Value::as_str);
+                            Ok(texts.collect::<Vec<_>>().join(" ").into())
+                        }
+                        other => Err(format!("{other:?} is not a valid command").into()),
                     };
                     let _ = request.answer.send(outcome);
                 }
@@ -274,7 +420,7 @@ mod tests {
         });
         tokio::select! {
             () = server.serve(sender) => {}
-            request = requests.recv() => drop(request.unwrap().answer.send(Ok("bye".to_owned()))),
+            request = requests.recv() => drop(request.unwrap().answer.send(Ok("bye".to_owned().into()))),
         }
         drop(requests);
         server.drain().await;
@@ -294,9 +440,9 @@ mod tests {
         stream.write_all(first.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
         stream.write_all(rest.as_bytes()).await.unwrap();
-        let mut buffer = Vec::new();
+        let mut framer = Framer::new(LONGEST);
         for id in ["1", "2"] {
-            let answer = next_value(&mut stream, &mut buffer).await.unwrap();
+            let answer = next_value(&mut stream, &mut framer).await.unwrap().unwrap();
             assert_eq!(answer, json!({ "id": id, "result": id, "error": null }));
         }
         task.abort();
@@ -309,8 +455,9 @@ mod tests {
         let task = daemon(&path, None).await;
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        let mut rest = Vec::new();
-        assert_eq!(stream.read_to_end(&mut rest).await.unwrap_or(0), 0);
+        let mut rest = String::new();
+        let _ = stream.read_to_string(&mut rest).await;
+        assert!(rest.contains("expected a JSON object, found 'G'"), "{rest}");
         assert_eq!(call(&path, "echo", &["still here"]).await.unwrap(), "still here");
         task.abort();
     }

@@ -28,6 +28,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
     /// The value of a key that may be absent. `check` answers `None` for a value that is wrong.
     pub fn optional<T>(
         &mut self,

@@ -99,6 +99,7 @@ fn each_wrong_key_of_a_section_is_named_with_its_section() {
         ("[datapath]\nframes = 1", "datapath.frames", "8192"),
         ("[control]\nsocket = \"x.sock\"", "control.socket", "absolute path"),
         ("[control]\ngroup = 4", "control.group", "a group"),
+        ("[control]\nlocal-rows = \"x\"", "control.local-rows", "absolute path"),
         ("[[interface]]\nname = \"\"\niface-id = \"a\"", "interface[0].name", "1 to 15"),
         ("[[interface]]\nname = \"t\"\niface-id = 1", "interface[0].iface-id", "logical port"),
         (
@@ -169,4 +170,12 @@ fn a_reload_takes_interfaces_over_and_names_what_needs_a_restart() {
     assert_eq!(old.system_id, "hv1");
     assert_eq!(old.datapath.workers, 1);
     assert!(old.interfaces.contains_key("vm1"));
+}
+
+#[test]
+fn a_file_that_names_no_database_and_no_tunnels_is_of_a_chassis_that_is_alone() {
+    let config = Config::parse("system-id = \"hv1\"\n").unwrap();
+    assert!(config.remote.is_empty() && config.encap.addresses.is_empty());
+    let found = faults("system-id = \"hv1\"\novn-encap-ip = \"192.0.2.1\"\n");
+    assert!(found[0].starts_with("ovn-remote: missing"), "{found:?}");
 }

@@ -84,6 +84,10 @@ impl parts::Ports for Attachments {
         Ok(id)
     }
 
+    fn admit_interface(&mut self, id: InterfaceId) -> Result<(), String> {
+        self.ports.admit_interface(id).map(drop).map_err(|error| error.to_string())
+    }
+
     fn detach_interface(&mut self, id: InterfaceId) {
         self.ports.detach_interface(id);
     }

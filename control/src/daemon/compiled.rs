@@ -3,8 +3,9 @@
 use super::parts::Compiler;
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
+use ovn_xdp_compile::report::Skipped;
 use ovn_xdp_compile::southbound::{DatapathBinding, PortType, Record};
-use ovn_xdp_compile::{Compiler as Compile, Identity, LocalPort};
+use ovn_xdp_compile::{Compiler as Compile, Identity, LocalPort, Objection};
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, PortKey, TunnelId};
 use ovn_xdp_datapath::publish::{Generation, Place, Tag, Tunnel};
 use ovn_xdp_datapath::publisher::Publisher;
@@ -28,7 +29,12 @@ pub struct Compiled {
     datapaths: HashMap<Uuid, DatapathKey>,
     /// Flows that were logged as skipped; they are not logged again while they stay so.
     reported: HashSet<Uuid>,
+    /// Flows that became skipped since somebody looked; not more than there is use for.
+    pub news: Vec<Skipped>,
 }
+
+/// News that are kept at most.
+const NEWS: usize = 1024;
 
 /// Skipped flows that are logged one by one when many become so at once.
 const LISTED: usize = 10;
@@ -45,6 +51,7 @@ impl Compiled {
             ways: BTreeMap::new(),
             datapaths: HashMap::new(),
             reported: HashSet::new(),
+            news: Vec::new(),
         }
     }
 
@@ -61,6 +68,8 @@ impl Compiled {
                 new.len() - LISTED
             );
         }
+        let room = NEWS.saturating_sub(self.news.len());
+        self.news.extend(new.iter().take(room).map(|flow| (**flow).clone()));
         self.reported = skipped.iter().map(|flow| flow.flow.uuid).collect();
     }
 
@@ -90,6 +99,14 @@ impl Compiler for Compiled {
             };
         }
         self.compiler.apply(changes);
+    }
+
+    fn knows(&self, table: &str, row: Uuid) -> bool {
+        self.compiler.knows(table, row)
+    }
+
+    fn verify(&mut self, changes: &[Change]) -> Result<(), Objection> {
+        self.compiler.verify(changes)
     }
 
     fn set_interface(&mut self, id: InterfaceId, name: &str) {

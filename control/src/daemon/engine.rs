@@ -6,6 +6,7 @@
 //! claims after one was refused.
 
 mod host;
+pub mod local;
 
 use super::barrier::Barrier;
 use super::parts::{Compiler, Ports};
@@ -121,6 +122,8 @@ pub struct Engine<C, P> {
     pub quiet: Quiet,
     /// Why everything stands still.
     pub frozen: Option<Frozen>,
+    /// Rows of the control API.
+    pub local: local::Local,
     northd: Northd,
     nics: BTreeMap<u32, u16>,
     barrier: Barrier,
@@ -128,15 +131,21 @@ pub struct Engine<C, P> {
     conditions: Option<u64>,
     initial: bool,
     offline: bool,
+    /// There is no Southbound DB.
+    alone: bool,
     stale_tunnels: bool,
     stale: bool,
     attach_again: Option<Duration>,
+    /// Interfaces whose frames are not let in yet, and from which generation on they are.
+    outside: BTreeMap<InterfaceId, Option<u64>>,
 }
 
 impl<C: Compiler, P: Ports> Engine<C, P> {
     /// A chassis that has seen nothing yet. `offline` says that the database is a file.
     pub fn new(config: Config, compiler: C, ports: P, offline: bool) -> Self {
         let mut claims = Claims::new(&config.system_id, &config.hostname);
+        let alone = config.remote.is_empty();
+        let offline = offline || alone;
         if offline {
             claims.offline();
         }
@@ -154,16 +163,20 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             generation: (0, 0),
             quiet: Quiet::default(),
             frozen: None,
+            local: local::Local::default(),
             northd: Northd::default(),
             nics: BTreeMap::new(),
             barrier: Barrier::default(),
             facts: None,
             conditions: None,
-            initial: false,
+            // Without a database there is nothing to wait for.
+            initial: alone,
             offline,
+            alone,
             stale_tunnels: true,
             stale: true,
             attach_again: None,
+            outside: BTreeMap::new(),
             config,
         }
     }
@@ -209,6 +222,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
         }
         self.compiler.apply(changes);
+        self.settle_local(changes, now);
         self.stale = true;
     }
 
@@ -254,7 +268,10 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
 
     /// A worker learned something.
     pub fn learned(&mut self, learned: Learned, now: Duration, jitter: Duration) {
-        self.learning.learned(learned, now, jitter);
+        match self.is_local(&learned) {
+            true => self.local.learning.learned(learned, now, jitter),
+            false => self.learning.learned(learned, now, jitter),
+        }
     }
 
     /// All workers run this generation.
@@ -297,6 +314,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             return turn;
         }
         self.remember(clock.now);
+        self.remember_local(clock.now);
         self.update_tunnels();
         self.register(clock, &mut turn);
         let writes = self.bind(clock.now);
@@ -311,6 +329,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
             turn.again = generation <= self.generation.1;
         }
+        self.admit(turn.conditions.is_some());
         self.claim(writes, &mut turn);
         self.report(clock, &mut turn);
         let due = self.learning.deadline().is_some_and(|due| due <= clock.now);
@@ -402,7 +421,11 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     }
 
     fn condition(&mut self, turn: &mut Turn) {
-        let local = self.compiler.local_datapaths();
+        if self.alone {
+            return;
+        }
+        let mut local = self.compiler.local_datapaths();
+        local.retain(|(row, _)| self.local.database.row("Datapath_Binding", *row).is_none());
         let facts = Facts {
             name: self.config.system_id.clone(),
             chassis: self.registration.ours(),
@@ -449,7 +472,8 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         // What cannot be done now is not due, however long ago it was.
         let learning = self.learning.deadline().filter(|_| self.initial);
         let registration = self.registration.deadline().filter(|_| self.initial && !self.offline);
-        let others = [self.claims.deadline(), registration, self.attach_again, learning];
+        let local = self.local.learning.deadline();
+        let others = [self.claims.deadline(), registration, self.attach_again, learning, local];
         others.into_iter().flatten().min()
     }
 

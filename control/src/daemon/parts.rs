@@ -2,6 +2,7 @@
 
 use crate::southbound::learn::Names;
 use crate::tunnels::Way;
+use ovn_xdp_compile::Objection;
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, TunnelId};
 use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::replica::Change;
@@ -17,6 +18,13 @@ pub trait Compiler {
 
     /// Rows changed.
     fn apply(&mut self, changes: &[Change]);
+    /// Whether a row is there, by table.
+    fn knows(&self, table: &str, row: Uuid) -> bool;
+    /// Whether the rows that these changes brought can be used; nothing is published for it.
+    ///
+    /// # Errors
+    /// What stands against the first that cannot.
+    fn verify(&mut self, changes: &[Change]) -> Result<(), Objection>;
     /// An interface was attached.
     fn set_interface(&mut self, id: InterfaceId, name: &str);
     /// An interface was detached.
@@ -41,11 +49,17 @@ pub trait Compiler {
 
 /// Sockets and eBPF.
 pub trait Ports {
-    /// Takes the frames of a workload's interface.
+    /// Takes the frames of a workload's interface from the host. They are dropped until
+    /// [`Ports::admit_interface`].
     ///
     /// # Errors
     /// A line that says why not.
     fn attach_interface(&mut self, name: &str) -> Result<InterfaceId, String>;
+    /// From now on the workers get an interface's frames.
+    ///
+    /// # Errors
+    /// A line that says why not.
+    fn admit_interface(&mut self, id: InterfaceId) -> Result<(), String>;
     /// Lets go of an interface that may be gone already.
     fn detach_interface(&mut self, id: InterfaceId);
     /// Opens a NIC that tunnels leave by; its number for the workers.

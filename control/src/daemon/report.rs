@@ -2,12 +2,17 @@
 
 use super::Daemon;
 use super::engine::state_name;
-use crate::api::show::{Datapath, Drop, Port, Report, Southbound, Tunnel, Waiting, Worker};
+use crate::api::show::{
+    Datapath, Drop, FlowDrop, Port, Report, Southbound, Tunnel, Waiting, Worker,
+};
 use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_datapath::counters::PortId;
+use ovn_xdp_datapath::key::FlowId;
 use ovn_xdp_datapath::publish::Generation;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use uuid::Uuid;
 
 /// What all workers counted of a port.
 #[derive(Default)]
@@ -47,6 +52,8 @@ impl Daemon {
             datapaths: datapaths(&generation),
             workers: self.workers(),
             drops: self.other_drops(),
+            flows: self.flow_drops(),
+            other_flows: self.engine.ports.counters.iter().map(|it| it.flow_drops.other()).sum(),
             generation: self.engine.generation,
             skipped: self.engine.compiler.compiler.skipped().count(),
             frozen: self.engine.frozen.as_ref().map(ToString::to_string),
@@ -55,7 +62,10 @@ impl Daemon {
     }
 
     fn southbound(&self) -> Southbound {
-        let status = self.client.status();
+        let Some(status) = self.central.status() else {
+            let state = "there is no Southbound DB, all rows are local".to_owned();
+            return Southbound { remote: "none".to_owned(), state, ..Southbound::default() };
+        };
         Southbound {
             remote: status
                 .remote
@@ -79,7 +89,7 @@ impl Daemon {
                     .missing
                     .get(port)
                     .cloned()
-                    .unwrap_or_else(|| "no such port to bind in the Southbound DB".to_owned()),
+                    .unwrap_or_else(|| "there is no such port to bind".to_owned()),
             })
             .collect()
     }
@@ -125,6 +135,29 @@ impl Daemon {
             }
         }
         drops(&sums)
+    }
+
+    fn flow_drops(&self) -> Vec<FlowDrop> {
+        let mut sums: BTreeMap<(DropReason, FlowId), u64> = BTreeMap::new();
+        let workers = self.engine.ports.counters.iter();
+        for drop in workers.flat_map(|worker| worker.flow_drops.apart()) {
+            // Without a flow on its way there is no more to say than the reason.
+            if drop.flow != FlowId::default() {
+                *sums.entry((drop.reason, drop.flow)).or_default() += drop.frames.get();
+            }
+        }
+        let compiler = &self.engine.compiler.compiler;
+        let mut flows: Vec<FlowDrop> = sums
+            .into_iter()
+            .map(|((reason, flow), frames)| FlowDrop {
+                uuid: Uuid::from_u128(flow.0),
+                reason: reason.label(),
+                frames,
+                flow: compiler.flow(flow),
+            })
+            .collect();
+        flows.sort_by_key(|drop| Reverse(drop.frames));
+        flows
     }
 
     fn port_sums(&self) -> BTreeMap<PortId, Sums> {

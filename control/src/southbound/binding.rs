@@ -43,6 +43,8 @@ pub struct PortRow {
     pub requested: Option<Arc<str>>,
     /// `options:iface-id-ver` (PBO-3).
     pub iface_id_ver: Option<Arc<str>>,
+    /// It is a local row, not the Southbound's: nothing is ever written of it.
+    pub ours: bool,
 }
 
 /// Whether, and as what, a chassis may bind a port.
@@ -91,7 +93,13 @@ impl PortRow {
             up: column::boolean(row, "up"),
             requested: nonempty(column::option(row, "options", "requested-chassis")),
             iface_id_ver: nonempty(column::option(row, "options", "iface-id-ver")),
+            ours: false,
         }
+    }
+
+    /// Reads a local row.
+    pub fn read_ours(row: &Row) -> Self {
+        Self { ours: true, ..Self::read(row) }
     }
 
     /// Whether the port is a container nested in a VIF.

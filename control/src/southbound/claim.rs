@@ -295,8 +295,11 @@ impl Claims {
             if let Some(local) = self.local.get_mut(row)
                 && matches!(local.state, State::Claimed | State::WaitingSbCond)
             {
-                local.state =
-                    if settled { State::InstallFlows(generation) } else { State::WaitingSbCond };
+                let ours = self.rows.get(row).is_some_and(|row| row.ours);
+                local.state = match settled || ours {
+                    true => State::InstallFlows(generation),
+                    false => State::WaitingSbCond,
+                };
             }
         }
     }
@@ -335,6 +338,11 @@ impl Claims {
         let Some(me) = self.chassis else { return Vec::new() };
         let additional = self.rows.iter().filter(|(_, row)| row.additional.contains(&me));
         additional.map(|(uuid, _)| Write::LeaveAdditional { row: *uuid }).collect()
+    }
+
+    /// Where a port stands that is bound here.
+    pub fn state_of(&self, port: &str) -> Option<State> {
+        Some(self.local.get(self.by_name.get(port)?)?.state)
     }
 
     /// A port bound here.
@@ -449,7 +457,7 @@ impl Claims {
     /// From MARK_UP to INSTALLED once the database shows what it should.
     fn finish(&mut self, uuid: Uuid) {
         let shows = match (self.local.get(&uuid), self.rows.get(&uuid)) {
-            (Some(_), Some(_)) if self.offline => true,
+            (Some(_), Some(row)) if self.offline || row.ours => true,
             (Some(local), Some(row)) => match local.role {
                 Role::Main => row.chassis == self.chassis && row.up != Some(false),
                 Role::Additional => self.chassis.is_some_and(|me| row.additional.contains(&me)),

@@ -5,10 +5,11 @@ use super::script::state;
 use super::text;
 use super::tracer::Tracer;
 use super::tree::Kind;
+use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_compile::southbound::{LoadBalancer, Record as _};
 use ovn_xdp_datapath::counters::PortCounters;
 use ovn_xdp_datapath::field::{self, Context};
-use ovn_xdp_datapath::key::{DatapathKey, PortKey};
+use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
 use ovn_xdp_datapath::parse::{ethertype, protocol};
 use ovn_xdp_datapath::pipeline::{Outcome, Surroundings};
 use ovn_xdp_datapath::program::{
@@ -16,6 +17,7 @@ use ovn_xdp_datapath::program::{
 };
 use ovn_xdp_datapath::publish::{Datapath, Port, SecurityEntry};
 use ovn_xdp_datapath::security::link_local;
+use ovn_xdp_datapath::verdict::Drop;
 use ovn_xdp_logical::action::Action;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,6 +30,10 @@ impl Surroundings for &Tracer<'_> {
 
     fn port(&mut self, _id: (DatapathKey, PortKey)) -> Arc<PortCounters> {
         Arc::default()
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop> {
+        Arc::new(Drop { reason, flow, frames: Arc::default() })
     }
 
     fn may_send_error(&mut self) -> bool {

@@ -90,10 +90,10 @@ fn a_port_that_goes_away_stops_sending_at_once() {
     assert_eq!(host.send(1, &frame).len(), 1);
     host.change(|generation| {
         let id = ovn_xdp_datapath::key::InterfaceId(1);
-        let mut interface = (**generation.interfaces.get(&id).unwrap()).clone();
+        let mut interface = (**generation.interfaces.get(id).unwrap()).clone();
         interface.children.set(tag(RED_TAG), None);
         interface.epoch += 1;
-        generation.interfaces.insert_mut(id, Arc::new(interface));
+        generation.interfaces.insert(id, Arc::new(interface));
     });
     assert!(host.send(1, &frame).is_empty());
 }

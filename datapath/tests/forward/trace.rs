@@ -76,6 +76,6 @@ fn a_trace_names_each_table_decision_and_drop_on_the_way() {
     let mut notes = Notes::default();
     let frame = udp(Some(999), (VM1, 1, 1), (VM2, 1, 4), b"x");
     let walked = trace(&hypervisor(1), InterfaceId(1), None, &frame, &mut notes).unwrap();
-    assert_eq!(walked.verdict.drop.map(|drop| drop.flow), Some(FlowId(100)));
+    assert_eq!(walked.verdict.drop.as_ref().map(|drop| drop.flow), Some(FlowId(100)));
     assert_eq!(notes.0, ["1 Ingress 0: Some(100)", "drop logical-flow by 100"]);
 }

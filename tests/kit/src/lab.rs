@@ -1,6 +1,7 @@
 //! Two hypervisors under one real central, with the usual network, ready for traffic: ours, stock,
 //! or one of each.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use crate::central::{Central, Southbound};
 use crate::chassis::Chassis;
 use crate::link::Underlay;
 use crate::stock::{Ports, StockChassis, StockOptions};
-use crate::topology::{self, CHASSIS, PORTS, Workloads};
+use crate::topology::{self, CHASSIS, CHASSIS_V6, PORTS, Workloads};
 use crate::workload::Workload;
 use crate::xdp_chassis::{XdpChassis, XdpOptions};
 
@@ -35,11 +36,32 @@ pub type Ours = Lab<XdpChassis, XdpChassis>;
 /// A stock chassis on both.
 pub type Stock = Lab<StockChassis, StockChassis>;
 
+/// What the underlay speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The tunnel address of a hypervisor, and its prefix length.
+    fn address(self, index: usize) -> (IpAddr, u8) {
+        match self {
+            Self::V4 => (CHASSIS[index].1.into(), 24),
+            Self::V6 => (CHASSIS_V6[index].into(), 64),
+        }
+    }
+}
+
 /// Sizes of a lab.
 #[derive(Clone, Copy, Debug)]
 pub struct LabOptions {
     /// The kind of the Southbound database.
     pub southbound: Southbound,
+    /// The family of the tunnels' addresses.
+    pub family: Family,
     /// MTU of the underlay, bytes of IP packet.
     pub underlay_mtu: u32,
     /// MTU of the workloads, bytes of IP packet.
@@ -54,6 +76,7 @@ impl Default for LabOptions {
     fn default() -> Self {
         Self {
             southbound: Southbound::Standalone,
+            family: Family::V4,
             underlay_mtu: 1500,
             workload_mtu: topology::MTU,
             ports: Ports::Packet,
@@ -140,8 +163,8 @@ fn ours(
     underlay: &Underlay,
     central: &Central,
 ) -> Result<XdpChassis> {
-    let (name, address) = CHASSIS[index];
-    let (remote, address) = (&central.remote(), (address.into(), 24));
+    let (name, _) = CHASSIS[index];
+    let (remote, address) = (&central.remote(), options.family.address(index));
     let settings = options.settings;
     XdpChassis::new(
         underlay,
@@ -155,7 +178,7 @@ fn stock(
     underlay: &Underlay,
     central: &Central,
 ) -> Result<StockChassis> {
-    let (name, address) = CHASSIS[index];
-    let (remote, address) = (&central.remote(), (address.into(), 24));
+    let (name, _) = CHASSIS[index];
+    let (remote, address) = (&central.remote(), options.family.address(index));
     StockChassis::new(underlay, StockOptions { name, remote, address, ports: options.ports })
 }

@@ -87,7 +87,7 @@ impl StockChassis {
         chassis.vsctl(&format!(
             "--no-wait set Open_vSwitch . external_ids:system-id={name} \
              external_ids:hostname={name} external_ids:ovn-remote=\"{remote}\" \
-             external_ids:ovn-encap-type=geneve external_ids:ovn-encap-ip={address} \
+             external_ids:ovn-encap-type=geneve external_ids:ovn-encap-ip=\"{address}\" \
              external_ids:ovn-bridge-datapath-type=netdev"
         ))?;
         chassis.start_switch()?;
@@ -167,6 +167,9 @@ impl StockChassis {
 
     fn make_underlay_bridge(&mut self, prefix: u8) -> Result<()> {
         let mac = link::mac_of(&self.namespace, Underlay::LINK)?;
+        if self.address.is_ipv6() {
+            self.namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "0")?;
+        }
         let kind = self.interface_type();
         self.vsctl(&format!(
             "add-br br-phys -- set bridge br-phys datapath_type=netdev fail_mode=standalone \

@@ -11,7 +11,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 
@@ -63,6 +63,12 @@ pub const PORTS: [Port; 6] = [
 
 /// The names and tunnel addresses of the two hypervisors.
 pub const CHASSIS: [(&str, [u8; 4]); 2] = [("hv1", [192, 0, 2, 1]), ("hv2", [192, 0, 2, 2])];
+
+/// The tunnel addresses of the two hypervisors where the underlay speaks IPv6.
+pub const CHASSIS_V6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+];
 
 /// The logical switches and the number of the network of each.
 pub const SWITCHES: [(&str, u8); 2] = [("red", 1), ("blue", 2)];

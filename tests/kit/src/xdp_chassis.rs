@@ -31,6 +31,9 @@ pub struct XdpChassis {
     name: String,
     address: IpAddr,
     settings: String,
+    /// More lines of its section `[control]`.
+    control: String,
+    keeps_local_rows: bool,
     /// Logical port by link.
     interfaces: BTreeMap<String, String>,
     daemon: Option<Process>,
@@ -43,7 +46,7 @@ pub struct XdpOptions<'a> {
     pub binary: &'a Path,
     /// Its `system-id`.
     pub name: &'a str,
-    /// Its `ovn-remote`.
+    /// Its `ovn-remote`; empty for a chassis that is alone, without tunnels.
     pub remote: &'a str,
     /// Its tunnel address and prefix length on the underlay.
     pub address: (IpAddr, u8),
@@ -70,10 +73,14 @@ impl XdpChassis {
         }
         underlay.attach(&namespace)?;
         link::address(&namespace, Underlay::LINK, address, prefix)?;
-        let mut settings = format!(
-            "system-id = \"{name}\"\nhostname = \"{name}\"\novn-remote = \"{remote}\"\n\
-             ovn-encap-type = \"geneve\"\novn-encap-ip = \"{address}\"\n"
-        );
+        let mut settings = format!("system-id = \"{name}\"\nhostname = \"{name}\"\n");
+        if !remote.is_empty() {
+            write!(
+                settings,
+                "ovn-remote = \"{remote}\"\novn-encap-type = \"geneve\"\n\
+                 ovn-encap-ip = \"{address}\"\n"
+            )?;
+        }
         if let Some(Identity { private_key, certificate, ca_cert }) = options.identity {
             let keys = ["private-key", "certificate", "ca-cert"];
             for (key, path) in keys.iter().zip([private_key, certificate, ca_cert]) {
@@ -88,6 +95,8 @@ impl XdpChassis {
             name: name.into(),
             address,
             settings,
+            control: String::new(),
+            keeps_local_rows: true,
             interfaces: BTreeMap::new(),
             daemon: None,
         })
@@ -212,13 +221,49 @@ impl XdpChassis {
         self.directory.path().join("ovn-xdp.toml")
     }
 
-    fn socket(&self) -> PathBuf {
+    /// More lines for the section `[control]` of its configuration, from the next start on.
+    pub fn control(&mut self, lines: &str) {
+        self.control = lines.to_owned();
+    }
+
+    /// Whether it keeps its local rows in a file, from the next start on.
+    pub fn keep_local_rows(&mut self, keep: bool) {
+        self.keeps_local_rows = keep;
+    }
+
+    /// The file in which it keeps its local rows.
+    pub fn local_rows(&self) -> PathBuf {
+        self.directory.path().join("local.db")
+    }
+
+    /// What a reading subcommand of `ovn-xdp` says, as JSON.
+    pub fn read(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).args(["--json", "--socket"]).arg(self.socket());
+        let text = process::run(&mut command)?;
+        serde_json::from_str(&text).with_context(|| format!("ovn-xdp {arguments:?}:\n{text}"))
+    }
+
+    /// Executes operations on the local rows, and waits until the workers run them.
+    pub fn transact(&self, operations: &Value) -> Result<Value> {
+        let mut command = Command::new(&self.binary);
+        command.arg("transact").arg("--socket").arg(self.socket()).arg(operations.to_string());
+        let text = process::run(&mut command)?;
+        serde_json::from_str(&text).with_context(|| format!("ovn-xdp transact printed:\n{text}"))
+    }
+
+    /// The socket of its API.
+    pub fn socket(&self) -> PathBuf {
         self.directory.path().join("control.sock")
     }
 
     fn write_configuration(&self) -> Result<()> {
         let mut text = self.settings.clone();
         writeln!(text, "\n[control]\nsocket = \"{}\"", self.socket().display())?;
+        if self.keeps_local_rows {
+            writeln!(text, "local-rows = \"{}\"", self.local_rows().display())?;
+        }
+        text += &self.control;
         for (link, port) in &self.interfaces {
             writeln!(text, "\n[[interface]]\nname = \"{link}\"\niface-id = \"{port}\"")?;
         }

@@ -96,7 +96,7 @@ fn a_nested_container_is_found_by_its_tag_and_sent_to_with_it() {
     compiler.bind("foo1", on(Some(101)));
     compiler.bind("bar1", on(Some(102)));
     let generation = compiler.publish();
-    let interface = generation.interfaces.get(&HV1).unwrap();
+    let interface = generation.interfaces.get(HV1).unwrap();
     let foo = datapath(&generation, "foo");
     let foo1 = port(foo, "foo1");
     let child = interface.children.get(VlanId::new(101).unwrap()).unwrap();

@@ -14,6 +14,7 @@ use ovn_xdp_datapath::observe::{Decision, Lookup, Observer};
 use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::{Packet, Start, Surroundings, walk};
 use ovn_xdp_datapath::publish::{Attachment, Datapath, Generation};
+use ovn_xdp_datapath::verdict;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -124,6 +125,10 @@ impl Surroundings for Uncounted {
         Arc::default()
     }
 
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<verdict::Drop> {
+        Arc::new(verdict::Drop { reason, flow, frames: Arc::default() })
+    }
+
     fn may_send_error(&mut self) -> bool {
         true
     }
@@ -144,8 +149,8 @@ fn generation(recording: &str) -> (Arc<Generation>, Vec<(String, Attachment)>) {
         compiler.bind(name, Some(LocalPort { interface, tag: None }));
     }
     let generation = compiler.publish();
-    let interfaces = generation.interfaces.values();
-    let ports = interfaces.map(|port| (port.name.clone(), port.vif.unwrap())).collect();
+    let interfaces = generation.interfaces.iter();
+    let ports = interfaces.map(|(_, port)| (port.name.clone(), port.vif.unwrap())).collect();
     (generation, ports)
 }
 
@@ -318,7 +323,7 @@ fn packets_go_where_ovn_trace_says_that_they_go() {
             wire_len: probe.frame.len() as u32,
             hash: 1,
         };
-        let start = Start::Ingress { interface: *interface.0, port: *port, nested: false };
+        let start = Start::Ingress { interface: interface.0, port: *port, nested: false };
         let mut seen = Seen::default();
         walk(&generation, start, packet, Uncounted, &mut seen);
         // ARP requests for unknown neighbours and ICMP errors are not made yet.

@@ -85,11 +85,12 @@ impl Context<'_> {
                     verdict = Some(self.verdict()?);
                 } else if self.cursor.accept_id("name") {
                     self.cursor.expect(Mark::Assign)?;
-                    if matches!(self.cursor.token, Token::Text(text) if text.len() > MAX_NAME) {
-                        let shorter = "name must be shorter than 64 characters";
-                        return Err(self.cursor.syntax(shorter));
+                    let shorter = self.cursor.syntax("name must be shorter than 64 characters");
+                    let text = self.cursor.expect_string("expecting string")?;
+                    if text.len() > MAX_NAME {
+                        return Err(shorter);
                     }
-                    name = Some(self.cursor.expect_string("expecting string")?);
+                    name = Some(text);
                 } else if self.cursor.accept_id("severity") {
                     self.cursor.expect(Mark::Assign)?;
                     severity = self.severity()?;
@@ -140,7 +141,10 @@ impl Context<'_> {
             while !self.cursor.accept(Mark::RightParen) {
                 if self.cursor.accept_id("probability") {
                     self.cursor.expect(Mark::Assign)?;
-                    probability = self.cursor.expect_u16("probability")?;
+                    // As in OVN, anything else is taken for the next argument.
+                    if self.cursor.decimal().is_some() {
+                        probability = self.cursor.expect_u16("probability")?;
+                    }
                 } else if self.cursor.accept_id("collector_set") {
                     collector_set = self.number_below(u32::MAX.into(), "collector_set")? as u32;
                 } else if self.cursor.accept_id("obs_domain") {

@@ -22,6 +22,7 @@ fn port(name: &str) -> PortRow {
         up: Some(false),
         requested: None,
         iface_id_ver: None,
+        ours: false,
     }
 }
 
@@ -243,6 +244,23 @@ fn a_child_that_was_there_first_is_claimed_with_its_parent_and_comes_up_after_it
         .collect();
     assert_eq!(ups, [vm, foo]);
     assert_eq!(world.claims.get(foo).unwrap().tag, tagged(7));
+}
+
+#[test]
+fn a_child_does_not_come_up_by_an_up_that_its_parent_has_from_another_chassis() {
+    let mut world = World::new();
+    let vm = world.put(10, port("vm1"));
+    world.plug("vm1", 1);
+    world.turn(true);
+    world.workers_catch_up();
+    world.turn(true);
+    assert_eq!(world.rows[&vm].up, Some(true));
+    world.put(11, child("foo", "vm1", 7));
+    world.turn(true);
+    world.workers_catch_up();
+    world.edit(vm, |row| row.chassis = Some(OTHER));
+    // `World::check` looks at each write.
+    world.rest();
 }
 
 #[test]
@@ -665,7 +683,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// Whatever happens, no promise is broken on the way (see `World::check`), and in the end the
     /// database shows what an oracle without memory says.

@@ -56,7 +56,7 @@ impl Claims {
     pub(super) fn write(&self, uuid: Uuid) -> Option<Write> {
         let me = self.chassis.filter(|_| self.writable)?;
         let row = self.rows.get(&uuid)?;
-        if self.pending.contains(&uuid) || self.held.contains_key(&uuid) {
+        if row.ours || self.pending.contains(&uuid) || self.held.contains_key(&uuid) {
             return None;
         }
         let additional = row.additional.contains(&me);
@@ -96,7 +96,8 @@ impl Claims {
         }
     }
 
-    /// A child waits for its parent's `up` to show in the database (NEST-10).
+    /// A child waits for its parent's `up` to show in the database (NEST-10), as of our claim: what
+    /// another chassis left there is about to be lowered.
     fn may_rise(&self, row: &PortRow) -> bool {
         let Some(parent) = &row.parent else { return true };
         let Some(parent) = self.by_name.get(parent) else { return false };
@@ -104,6 +105,7 @@ impl Claims {
             .local
             .get(parent)
             .is_some_and(|host| matches!(host.state, State::MarkUp | State::Installed));
-        installed && self.rows.get(parent).is_some_and(|row| row.up != Some(false))
+        let shows = |row: &PortRow| row.chassis == self.chassis && row.up != Some(false);
+        installed && self.rows.get(parent).is_some_and(shows)
     }
 }

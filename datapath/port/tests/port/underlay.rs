@@ -47,6 +47,7 @@ fn hosts(workers: u32, mtu: u32) -> (Vec<Host>, Lab) {
             remote: Ipv4Addr::new(192, 0, 2, 3 - number),
         };
         ports.attach_interface(InterfaceId(5), "w").unwrap();
+        assert!(ports.admit_interface(InterfaceId(5)).unwrap());
         ports.set_tunnel_addresses(&[IpAddr::V4(local)]).unwrap();
         ports.start(vec![tunnel.clone(); workers as usize]).unwrap();
         assert_eq!(ports.open_nic("nic").unwrap(), 0);

@@ -30,6 +30,7 @@ fn pair(config: PortsConfig, cross: Cross) -> Pair {
     let mut ports = inside(&host, || Ports::open(config.clone()).unwrap());
     for number in 1..=2 {
         ports.attach_interface(InterfaceId(number), &format!("w{number}")).unwrap();
+        assert!(ports.admit_interface(InterfaceId(number)).unwrap());
     }
     ports.start(vec![cross; config.workers as usize]).unwrap();
     Pair { ports, host, workloads, lab }
@@ -105,6 +106,7 @@ fn a_workload_is_the_hosts_again_after_it_is_detached() {
     ping(&first, "10.8.0.9");
 
     pair.ports.attach_interface(InterfaceId(3), "w1").unwrap();
+    assert!(pair.ports.admit_interface(InterfaceId(3)).unwrap());
     let again = pair.ports.attach_interface(InterfaceId(3), "w1");
     assert!(matches!(again, Err(PortsError::InUse(InterfaceId(3)))));
     assert!(!try_exec(&first, "ping -c 1 -W 1 10.8.0.9").status.success());

@@ -309,7 +309,7 @@ pub fn hypervisor(number: u8) -> Generation {
     };
     let mut generation = Generation::default();
     let interface = Interface { epoch: 1, name: "tap".into(), vif, children };
-    generation.interfaces.insert_mut(InterfaceId(1), Arc::new(interface));
+    generation.interfaces.insert(InterfaceId(1), Arc::new(interface));
     for datapath in [a, b, router()] {
         generation.datapaths.insert_mut(datapath.key, Arc::new(datapath));
     }

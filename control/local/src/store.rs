@@ -1,0 +1,317 @@
+//! The file that keeps the local rows across restarts: a standalone database file of ovsdb(5).
+//!
+//! A transaction is one record at the end, on the disk before anybody runs it; `ovsdb-tool show-log`
+//! reads the file. When most of it is history it is written anew beside, and takes the place of the
+//! old one at once. A record that was cut off by a crash was never answered: it is put aside, and the
+//! rest stands. Any other damage is an error, and the file is left as it is.
+
+use super::database::Database;
+use super::schema;
+use ovn_xdp_ovsdb::file::{Damage, FileDatabase, FileError};
+use ovn_xdp_ovsdb::replica::Change;
+use serde_json::{Map, Value, json};
+use sha1::{Digest, Sha1};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// History that is always put up with, bytes.
+const HISTORY: u64 = 1 << 20;
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It is damaged, or of something else.
+    #[error(
+        "control.local-rows: {0}; the file is left as it is: repair it, or move it away to start \
+         with no local rows"
+    )]
+    Damaged(#[from] FileError),
+    /// The system refuses.
+    #[error("control.local-rows {path}: cannot {what}: {error}")]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    file: File,
+    /// Where the last good record ends.
+    length: u64,
+    /// The length when it was last written anew.
+    compact: u64,
+}
+
+impl Store {
+    /// Opens the file, makes it if there is none, and reads the rows in it.
+    ///
+    /// # Errors
+    /// If it is damaged, or cannot be read and written.
+    pub fn open(path: &Path) -> Result<(Self, Database), StoreError> {
+        let system = |what| move |error| StoreError::System { path: path.into(), what, error };
+        let mut bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((Self::create(path, &Database::default())?, Database::default()));
+            }
+            Err(error) => return Err(system("read it")(error)),
+        };
+        let read = match FileDatabase::parse(path, &bytes, "OVN_Local", &[]) {
+            Err(FileError::Damaged { offset, damage, .. })
+                if is_cut_off(&damage, &bytes, offset) =>
+            {
+                let rest = path.with_extension("cut-off");
+                std::fs::write(&rest, &bytes[offset..]).map_err(system("put its end aside"))?;
+                bytes.truncate(offset);
+                tracing::warn!(
+                    path = %path.display(), aside = %rest.display(),
+                    "the last record of the local rows was cut off by a crash, and never answered"
+                );
+                FileDatabase::parse(path, &bytes, "OVN_Local", &[])
+            }
+            read => read,
+        }?;
+        let file =
+            OpenOptions::new().write(true).open(path).map_err(system("open it for writing"))?;
+        let length = bytes.len() as u64;
+        file.set_len(length).map_err(system("cut its end off"))?;
+        let mut database = Database::default();
+        let tables: Vec<_> = read.replica.tables().cloned().collect();
+        let mut changes = Vec::new();
+        for table in tables {
+            changes.extend(read.replica.rows(&table).map(|(row, new)| Change {
+                table: table.clone(),
+                row,
+                old: None,
+                new: Some(new.clone()),
+            }));
+        }
+        database.apply(&changes);
+        Ok((Self { path: path.into(), file, length, compact: length }, database))
+    }
+
+    /// Writes a transaction, and waits until it is on the disk. `database` is what it is applied to
+    /// after that.
+    ///
+    /// # Errors
+    /// If it cannot be written; the file is then as it was before.
+    pub fn append(&mut self, changes: &[Change], database: &Database) -> Result<(), StoreError> {
+        if self.length > HISTORY + 2 * self.compact {
+            *self = Self::create(&self.path, database)?;
+        }
+        let bytes = record(&transaction(changes).to_string());
+        let written = write_at(&mut self.file, self.length, &bytes);
+        match written.and_then(|()| self.file.sync_data()) {
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Half a record would be in the way of the next one.
+                let _ = self.file.set_len(self.length);
+                Err(StoreError::System { path: self.path.clone(), what: "write to it", error })
+            }
+        }
+    }
+
+    /// Writes a file with these rows and no history, and puts it in the place of what is there.
+    fn create(path: &Path, database: &Database) -> Result<Self, StoreError> {
+        let system = |what| move |error| StoreError::System { path: path.into(), what, error };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(system("make its directory"))?;
+        }
+        let new = path.with_extension("new");
+        let schema: Value = serde_json::from_str(schema::TEXT).unwrap_or_default();
+        let mut bytes = record(&schema.to_string());
+        let rows = database.insertions();
+        if !rows.is_empty() {
+            bytes.extend(record(&transaction(&rows).to_string()));
+        }
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&new, path)?;
+            // The name is on the disk only when its directory is.
+            File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
+            Ok(file)
+        };
+        let file = write().map_err(system("write it"))?;
+        let length = bytes.len() as u64;
+        Ok(Self { path: path.into(), file, length, compact: length })
+    }
+}
+
+fn write_at(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    file.write_all_at(bytes, offset)
+}
+
+/// Whether the file just ends within its last record.
+fn is_cut_off(damage: &Damage, bytes: &[u8], offset: usize) -> bool {
+    match damage {
+        Damage::CutShort { .. } => true,
+        Damage::Header(_) => {
+            let rest = &bytes[offset..];
+            offset > 0
+                && !rest.contains(&b'\n')
+                && (rest.starts_with(b"OVSDB") || b"OVSDB JSON".starts_with(rest))
+        }
+        _ => false,
+    }
+}
+
+fn record(json: &str) -> Vec<u8> {
+    let sum: String =
+        Sha1::digest(json.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("OVSDB JSON {} {sum}\n{json}", json.len()).into_bytes()
+}
+
+/// A transaction in the notation of ovsdb(5): every changed column of every changed row.
+fn transaction(changes: &[Change]) -> Value {
+    let mut tables: Map<String, Value> = Map::new();
+    for change in changes {
+        let table = tables.entry(change.table.to_string()).or_insert_with(|| json!({}));
+        table[change.row.to_string()] = match &change.new {
+            None => Value::Null,
+            Some(new) => {
+                let columns = new.columns().filter(|(name, datum)| {
+                    change.old.as_ref().is_none_or(|old| old.get(name) != Some(*datum))
+                });
+                columns.map(|(name, datum)| (name.to_string(), datum.to_json())).collect()
+            }
+        };
+    }
+    Value::Object(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transaction::stage;
+    use super::*;
+
+    fn transact(store: &mut Store, database: &mut Database, operations: Value) {
+        let staged = stage(database, operations.as_array().unwrap(), &|_, _| false).unwrap();
+        store.append(&staged.changes, database).unwrap();
+        database.apply(&staged.changes);
+    }
+
+    fn key(number: u32) -> Value {
+        json!([{ "op": "insert", "table": "Datapath_Binding", "row": { "tunnel_key": number } }])
+    }
+
+    fn keys(database: &Database) -> Vec<i64> {
+        let rows = database.rows("Datapath_Binding");
+        let mut keys: Vec<i64> = rows.map(|(_, row)| row.integer("tunnel_key").unwrap()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn filled() -> (tempfile::TempDir, PathBuf, Database) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/local.db");
+        let (mut store, mut database) = Store::open(&path).unwrap();
+        transact(&mut store, &mut database, key(1));
+        transact(&mut store, &mut database, key(2));
+        transact(
+            &mut store,
+            &mut database,
+            json!([
+                { "op": "update", "table": "Datapath_Binding",
+                  "where": [["tunnel_key", "==", 1]], "row": { "tunnel_key": 7 } },
+            ]),
+        );
+        (directory, path, database)
+    }
+
+    #[test]
+    fn what_was_written_is_there_when_the_file_is_opened_again() {
+        let (_directory, path, database) = filled();
+        let (mut store, mut again) = Store::open(&path).unwrap();
+        assert_eq!(keys(&again), [2, 7]);
+        let sorted = |database: &Database| {
+            let mut rows = database.insertions();
+            rows.sort_by_key(|change| change.row);
+            rows
+        };
+        assert_eq!(sorted(&again), sorted(&database));
+        transact(
+            &mut store,
+            &mut again,
+            json!([
+                { "op": "delete", "table": "Datapath_Binding", "where": [["tunnel_key", "==", 7]] },
+            ]),
+        );
+        assert_eq!(keys(&Store::open(&path).unwrap().1), [2]);
+    }
+
+    /// Whatever the place of a cut: the transactions before it are there, and no other.
+    #[test]
+    fn a_file_cut_anywhere_loses_only_the_record_that_was_cut() {
+        let (_directory, path, _) = filled();
+        let whole = std::fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&whole);
+        let starts: Vec<usize> = text.match_indices("OVSDB JSON ").map(|(at, _)| at).collect();
+        assert_eq!(starts.len(), 4);
+        for cut in starts[1]..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (_, database) = Store::open(&path).unwrap();
+            let expected: &[i64] = match cut {
+                _ if cut < starts[2] => &[],
+                _ if cut < starts[3] => &[1],
+                _ => &[1, 2],
+            };
+            assert_eq!(keys(&database), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_the_place_and_is_left_as_it_is() {
+        let (_directory, path, _) = filled();
+        let whole = std::fs::read(&path).unwrap();
+        let at = whole.len() - 100;
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()) && error.contains("at byte"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+
+    #[test]
+    fn a_file_of_another_database_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sb.db");
+        let schema = r#"{"name": "OVN_Southbound", "tables": {}}"#;
+        std::fs::write(&path, record(schema)).unwrap();
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(error.contains("expected a database OVN_Local"), "{error}");
+    }
+
+    #[test]
+    fn history_does_not_pile_up() {
+        let (_directory, path, _) = filled();
+        let (mut store, mut database) = Store::open(&path).unwrap();
+        let name = "x".repeat(50_000);
+        for round in 0..100 {
+            transact(
+                &mut store,
+                &mut database,
+                json!([
+                    { "op": "update", "table": "Datapath_Binding", "where": [],
+                      "row": { "external_ids": ["map", [["name", format!("{name}{round}")]]] } },
+                ]),
+            );
+        }
+        assert!(std::fs::metadata(&path).unwrap().len() < 2 * HISTORY);
+        assert_eq!(keys(&Store::open(&path).unwrap().1), [2, 7]);
+    }
+}

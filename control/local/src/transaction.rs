@@ -1,0 +1,623 @@
+//! A transaction on the local rows: the operations of RFC 7047, section 5.2, all or nothing.
+//!
+//! [`stage`] executes the operations on a view over the rows and changes nothing; what comes of it
+//! is checked as a whole, so that operations may refer to each other in any order. The first thing
+//! that is wrong refuses everything, and says which operation it is.
+
+use super::check::check;
+use super::database::{Database, references};
+use super::schema::{self, TABLES, Table};
+use super::value::{self, Named, short};
+use ovn_xdp_ovsdb::Row;
+use ovn_xdp_ovsdb::condition::{Clause, Function};
+use ovn_xdp_ovsdb::replica::Change;
+use ovn_xdp_ovsdb::value::{Atom, Datum};
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Operations of one transaction at most.
+pub const MOST: usize = 1 << 20;
+
+/// Why nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct Refusal {
+    /// Index of the operation, from 0, if it is the fault of one.
+    pub operation: Option<usize>,
+    /// What the operation is, for people.
+    pub what: String,
+    /// The kind of error, in the words of RFC 7047.
+    pub error: &'static str,
+    /// What was expected and what was found.
+    pub details: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(operation) = self.operation {
+            write!(f, "operation {operation} ({}): ", self.what)?;
+        }
+        write!(f, "{}: {}; nothing was changed", self.error, self.details)
+    }
+}
+
+impl Refusal {
+    /// A refusal of the transaction as a whole.
+    pub fn whole(error: &'static str, details: impl Into<String>) -> Self {
+        Self { operation: None, what: String::new(), error, details: details.into() }
+    }
+
+    /// As an `<error>` of RFC 7047, with the place.
+    pub fn to_json(&self) -> Value {
+        json!({ "error": self.error, "details": self.details, "operation": self.operation })
+    }
+}
+
+/// A kind of error that RFC 7047 knows.
+pub mod kind {
+    /// A column, table or operation is not as it must be.
+    pub const SYNTAX: &str = "syntax error";
+    /// A value, a name or a key that cannot be.
+    pub const CONSTRAINT: &str = "constraint violation";
+    /// A row that is referred to is not there.
+    pub const REFERENCE: &str = "referential integrity violation";
+    /// A `wait` did not hold.
+    pub const TIMED_OUT: &str = "timed out";
+    /// An `abort`.
+    pub const ABORTED: &str = "aborted";
+    /// What is too much.
+    pub const RESOURCES: &str = "resources exhausted";
+}
+
+/// What a transaction would do.
+#[derive(Debug)]
+pub struct Staged {
+    /// The rows that would change.
+    pub changes: Vec<Change>,
+    /// A result for each operation.
+    pub results: Vec<Value>,
+    /// The operation that last touched each of the changed rows, in the order of `changes`.
+    pub blame: Vec<usize>,
+    whats: HashMap<usize, String>,
+}
+
+impl Staged {
+    /// A refusal because of a changed row.
+    pub fn refuse(&self, row: Uuid, error: &'static str, details: String) -> Refusal {
+        let found = self.changes.iter().position(|change| change.row == row);
+        let operation = found.map(|index| self.blame[index]);
+        let what = operation.and_then(|at| self.whats.get(&at).cloned()).unwrap_or_default();
+        Refusal { operation, what, error, details }
+    }
+}
+
+type Failure = (&'static str, String);
+
+fn syntax(details: impl Into<String>) -> Failure {
+    (kind::SYNTAX, details.into())
+}
+
+/// Executes operations on a view. `known` says whether the Southbound DB has a row, for references
+/// into it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn stage(
+    database: &Database,
+    operations: &[Value],
+    known: &dyn Fn(&str, Uuid) -> bool,
+) -> Result<Staged, Refusal> {
+    if operations.len() > MOST {
+        let found = operations.len();
+        return Err(Refusal::whole(
+            kind::RESOURCES,
+            format!("expected at most {MOST} operations, found {found}"),
+        ));
+    }
+    let mut view = View { database, known, named: Named::new(), touched: HashMap::new(), now: 0 };
+    let fail = |at: usize, (error, details): Failure| Refusal {
+        operation: Some(at),
+        what: described(&operations[at]),
+        error,
+        details,
+    };
+    let inserted = view.name(operations).map_err(|(at, failure)| fail(at, failure))?;
+    let mut results = Vec::with_capacity(operations.len());
+    for (at, operation) in operations.iter().enumerate() {
+        view.now = at;
+        let result = view.execute(operation, inserted.get(&at).copied());
+        results.push(result.map_err(|failure| fail(at, failure))?);
+    }
+    view.check().map_err(|(at, failure)| fail(at, failure))?;
+    let mut touched: Vec<(Uuid, Touched)> = view.touched.into_iter().collect();
+    touched.sort_unstable_by_key(|(row, touched)| (touched.by, *row));
+    let (mut changes, mut blame) = (Vec::with_capacity(touched.len()), Vec::new());
+    let mut whats = HashMap::new();
+    for (row, Touched { table, new, by }) in touched {
+        let old = database.row(&table, row).cloned();
+        if old == new {
+            continue;
+        }
+        whats.entry(by).or_insert_with(|| described(&operations[by]));
+        blame.push(by);
+        changes.push(Change { table, row, old, new });
+    }
+    Ok(Staged { changes, results, blame, whats })
+}
+
+fn described(operation: &Value) -> String {
+    let op = operation["op"].as_str().unwrap_or("?");
+    match (op, operation["table"].as_str()) {
+        ("insert", Some(table)) => format!("insert into {table}"),
+        (op, Some(table)) => format!("{op} {table}"),
+        (op, None) => op.to_owned(),
+    }
+}
+
+struct Touched {
+    table: Arc<str>,
+    new: Option<Arc<Row>>,
+    by: usize,
+}
+
+struct View<'a> {
+    database: &'a Database,
+    known: &'a dyn Fn(&str, Uuid) -> bool,
+    named: Named,
+    touched: HashMap<Uuid, Touched>,
+    now: usize,
+}
+
+impl View<'_> {
+    /// Gives each row that is inserted its UUID, so that any operation may name it.
+    fn name(&mut self, operations: &[Value]) -> Result<HashMap<usize, Uuid>, (usize, Failure)> {
+        let mut inserted = HashMap::new();
+        let mut given = HashSet::new();
+        for (at, operation) in operations.iter().enumerate() {
+            if operation["op"] != "insert" {
+                continue;
+            }
+            let uuid = match &operation["uuid"] {
+                Value::Null => Uuid::new_v4(),
+                json => {
+                    let uuid = json.as_str().and_then(|text| Uuid::try_parse(text).ok());
+                    let uuid = uuid.ok_or_else(|| {
+                        (at, syntax(format!("uuid: expected a UUID, found {}", short(json))))
+                    })?;
+                    let taken = !given.insert(uuid) || self.exists_anywhere(uuid);
+                    if taken {
+                        let details = format!("uuid: {uuid} is a row that exists");
+                        return Err((at, (kind::CONSTRAINT, details)));
+                    }
+                    uuid
+                }
+            };
+            inserted.insert(at, uuid);
+            match &operation["uuid-name"] {
+                Value::Null => {}
+                Value::String(name) => {
+                    if self.named.insert(name.clone(), uuid).is_some() {
+                        let details = format!("uuid-name: {name:?} is given twice");
+                        return Err((at, (kind::CONSTRAINT, details)));
+                    }
+                }
+                other => {
+                    let details = format!("uuid-name: expected a name, found {}", short(other));
+                    return Err((at, syntax(details)));
+                }
+            }
+        }
+        Ok(inserted)
+    }
+
+    fn exists_anywhere(&self, uuid: Uuid) -> bool {
+        self.database.table_of(uuid).is_some()
+            || TABLES.keys().any(|table| (self.known)(table, uuid))
+    }
+
+    fn execute(&mut self, operation: &Value, inserted: Option<Uuid>) -> Result<Value, Failure> {
+        let Some(members) = operation.as_object() else {
+            return Err(syntax(format!("expected an operation, found {}", short(operation))));
+        };
+        let op = members.get("op").and_then(Value::as_str).unwrap_or_default();
+        let allowed: &[&str] = match op {
+            "insert" => &["op", "table", "row", "uuid-name", "uuid"],
+            "select" => &["op", "table", "where", "columns"],
+            "update" => &["op", "table", "where", "row"],
+            "mutate" => &["op", "table", "where", "mutations"],
+            "delete" => &["op", "table", "where"],
+            "wait" => &["op", "table", "where", "columns", "until", "rows", "timeout"],
+            "comment" => &["op", "comment"],
+            "abort" => &["op"],
+            _ => {
+                return Err(syntax(format!(
+                    "op: expected insert, select, update, mutate, delete, wait, comment or abort, \
+                     found {}",
+                    short(&operation["op"])
+                )));
+            }
+        };
+        if let Some(member) = members.keys().find(|member| !allowed.contains(&member.as_str())) {
+            let allowed = allowed.join(", ");
+            return Err(syntax(format!("expected no members but {allowed}, found {member}")));
+        }
+        match op {
+            "comment" => return Ok(json!({})),
+            "abort" => return Err((kind::ABORTED, "by the operation abort".to_owned())),
+            _ => {}
+        }
+        let table = self.table(&operation["table"])?;
+        match op {
+            "insert" => self.insert(table, &operation["row"], inserted.unwrap_or_default()),
+            "select" => self.select(table, operation),
+            "update" => self.update(table, operation),
+            "mutate" => self.mutate(table, operation),
+            "delete" => self.delete(table, operation),
+            _ => self.wait(table, operation),
+        }
+    }
+
+    fn table(&self, json: &Value) -> Result<&'static Table, Failure> {
+        json.as_str().and_then(|name| TABLES.get(name)).ok_or_else(|| {
+            syntax(format!("table: expected one of {}, found {}", schema::names(), short(json)))
+        })
+    }
+
+    fn touch(&mut self, table: &'static Table, row: Uuid, new: Option<Arc<Row>>) {
+        let table = table.shape.table().clone();
+        self.touched.insert(row, Touched { table, new, by: self.now });
+    }
+
+    fn insert(&mut self, table: &'static Table, json: &Value, row: Uuid) -> Result<Value, Failure> {
+        let values = table.shape.default_values();
+        let new = self.with_columns(table, values, json)?;
+        self.touch(table, row, Some(new));
+        Ok(json!({ "uuid": ["uuid", row.to_string()] }))
+    }
+
+    fn with_columns(
+        &self,
+        table: &'static Table,
+        mut values: Box<[Datum]>,
+        json: &Value,
+    ) -> Result<Arc<Row>, Failure> {
+        let empty = Map::new();
+        let columns = match json {
+            Value::Null => &empty,
+            Value::Object(columns) => columns,
+            other => {
+                return Err(syntax(format!("row: expected an object, found {}", short(other))));
+            }
+        };
+        for (name, json) in columns {
+            let (index, datum) = self.column(table, name, json)?;
+            values[index] = datum;
+        }
+        Ok(Arc::new(Row::new(table.shape.clone(), values)))
+    }
+
+    fn column(
+        &self,
+        table: &'static Table,
+        name: &str,
+        json: &Value,
+    ) -> Result<(usize, Datum), Failure> {
+        let index = index(table, name)?;
+        let datum = value::datum(json, &table.shape.columns()[index], &self.named)
+            .map_err(|wrong| self.wrong_value(name, json, wrong))?;
+        Ok((index, datum))
+    }
+
+    fn wrong_value(&self, column: &str, json: &Value, wrong: String) -> Failure {
+        let name = json.as_array().filter(|list| list.first() == Some(&json!("named-uuid")));
+        let unknown = name.and_then(|list| list.get(1)?.as_str());
+        match unknown.filter(|name| !self.named.contains_key(*name)) {
+            Some(name) => (
+                kind::REFERENCE,
+                format!("column {column}: no operation inserts a row with uuid-name {name:?}"),
+            ),
+            None => (kind::CONSTRAINT, format!("column {column}: {wrong}")),
+        }
+    }
+
+    /// The rows that an operation means.
+    fn matching(
+        &self,
+        table: &'static Table,
+        json: &Value,
+    ) -> Result<Vec<(Uuid, Arc<Row>)>, Failure> {
+        let Some(list) = json.as_array() else {
+            return Err(syntax(format!(
+                "where: expected a list of [COLUMN, FUNCTION, VALUE], found {}",
+                short(json)
+            )));
+        };
+        let clauses =
+            list.iter().map(|json| self.clause(table, json)).collect::<Result<Vec<_>, _>>()?;
+        let name = table.shape.table();
+        let is = clauses.iter().find_map(|clause| {
+            let by_row = &*clause.column == "_uuid" && clause.function == Function::Equal;
+            by_row.then(|| clause.value.atoms().first()?.as_uuid())?
+        });
+        let fits = |uuid: Uuid, row: &Row| clauses.iter().all(|clause| clause.matches(uuid, row));
+        if let Some(uuid) = is {
+            let row = match self.touched.get(&uuid) {
+                Some(touched) if touched.table == *name => touched.new.clone(),
+                Some(_) => None,
+                None => self.database.row(name, uuid).cloned(),
+            };
+            return Ok(row
+                .filter(|row| fits(uuid, row))
+                .map(|row| (uuid, row))
+                .into_iter()
+                .collect());
+        }
+        let kept = self.database.rows(name).filter(|(uuid, _)| !self.touched.contains_key(uuid));
+        let kept = kept.map(|(uuid, row)| (uuid, row.clone()));
+        let touched = self.touched.iter().filter(|(_, touched)| touched.table == *name);
+        let touched = touched.filter_map(|(uuid, touched)| Some((*uuid, touched.new.clone()?)));
+        let mut rows: Vec<_> = kept.chain(touched).filter(|(uuid, row)| fits(*uuid, row)).collect();
+        rows.sort_unstable_by_key(|(uuid, _)| *uuid);
+        Ok(rows)
+    }
+
+    fn clause(&self, table: &'static Table, json: &Value) -> Result<Clause, Failure> {
+        let wrong =
+            || syntax(format!("where: expected [COLUMN, FUNCTION, VALUE], found {}", short(json)));
+        let Some([Value::String(column), Value::String(function), value]) =
+            json.as_array().map(Vec::as_slice)
+        else {
+            return Err(wrong());
+        };
+        let function = match function.as_str() {
+            "==" => Function::Equal,
+            "!=" => Function::NotEqual,
+            "<" => Function::Less,
+            "<=" => Function::LessOrEqual,
+            ">" => Function::Greater,
+            ">=" => Function::GreaterOrEqual,
+            "includes" => Function::Includes,
+            "excludes" => Function::Excludes,
+            other => {
+                return Err(syntax(format!(
+                    "where: expected ==, !=, <, <=, >, >=, includes or excludes, found {other:?}"
+                )));
+            }
+        };
+        if column == "_uuid" {
+            let uuid = value::reference(value, &self.named)
+                .ok_or_else(|| syntax(format!("where: _uuid: expected [\"uuid\", UUID] or a named-uuid of this transaction, found {}", short(value))))?;
+            return Ok(Clause::new("_uuid", function, uuid));
+        }
+        let index = index(table, column)?;
+        let column_of = &table.shape.columns()[index];
+        let datum = value::unbounded(value, column_of, &self.named)
+            .map_err(|wrong| self.wrong_value(column, value, wrong))?;
+        Ok(Clause { column: column_of.name.clone(), function, value: datum })
+    }
+
+    fn columns(table: &'static Table, json: &Value) -> Result<Option<Vec<String>>, Failure> {
+        let Value::Array(list) = json else {
+            return match json {
+                Value::Null => Ok(None),
+                other => Err(syntax(format!(
+                    "columns: expected a list of names, found {}",
+                    short(other)
+                ))),
+            };
+        };
+        let name = |json: &Value| match json.as_str() {
+            Some("_uuid") => Ok("_uuid".to_owned()),
+            Some(name) => index(table, name).map(|_| name.to_owned()),
+            None => Err(syntax(format!("columns: expected a name, found {}", short(json)))),
+        };
+        list.iter().map(name).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    fn select(&self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
+        let columns = Self::columns(table, &operation["columns"])?;
+        let rows = self.matching(table, &operation["where"])?;
+        let rows: Vec<Value> =
+            rows.iter().map(|(uuid, row)| shown(*uuid, row, columns.as_deref())).collect();
+        Ok(json!({ "rows": rows }))
+    }
+
+    fn update(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
+        let rows = self.matching(table, &operation["where"])?;
+        for (uuid, row) in &rows {
+            let new = self.with_columns(table, row.values().into(), &operation["row"])?;
+            self.touch(table, *uuid, Some(new));
+        }
+        Ok(json!({ "count": rows.len() }))
+    }
+
+    fn mutate(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
+        let rows = self.matching(table, &operation["where"])?;
+        let Some(mutations) = operation["mutations"].as_array() else {
+            return Err(syntax(format!(
+                "mutations: expected a list of [COLUMN, MUTATOR, VALUE], found {}",
+                short(&operation["mutations"])
+            )));
+        };
+        for (uuid, row) in &rows {
+            let mut values: Box<[Datum]> = row.values().into();
+            for mutation in mutations {
+                let (index, datum) = self.mutation(table, &values, mutation)?;
+                values[index] = datum;
+            }
+            self.touch(table, *uuid, Some(Arc::new(Row::new(table.shape.clone(), values))));
+        }
+        Ok(json!({ "count": rows.len() }))
+    }
+
+    fn mutation(
+        &self,
+        table: &'static Table,
+        values: &[Datum],
+        json: &Value,
+    ) -> Result<(usize, Datum), Failure> {
+        let Some([Value::String(name), Value::String(mutator), value]) =
+            json.as_array().map(Vec::as_slice)
+        else {
+            return Err(syntax(format!(
+                "mutations: expected [COLUMN, MUTATOR, VALUE], found {}",
+                short(json)
+            )));
+        };
+        let index = index(table, name)?;
+        let column = &table.shape.columns()[index];
+        if column.kind.max == 1 {
+            return Err((
+                kind::CONSTRAINT,
+                format!("column {name}: expected a set or map to mutate, found {}", column.kind),
+            ));
+        }
+        let old = &values[index];
+        let keys = mutator == "delete" && value[0] == "set" && column.kind.value.is_some();
+        if keys {
+            let gone: Vec<&str> =
+                value[1].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let kept = old
+                .pairs()
+                .iter()
+                .filter(|(key, _)| !key.as_str().is_some_and(|key| gone.contains(&key)));
+            return Ok((index, Datum::map(kept.cloned())));
+        }
+        let change = value::unbounded(value, column, &self.named)
+            .map_err(|wrong| self.wrong_value(name, value, wrong))?;
+        let map = column.kind.value.is_some();
+        let datum = match (mutator.as_str(), map) {
+            ("insert", false) => Datum::set(old.atoms().iter().chain(change.atoms()).cloned()),
+            ("delete", false) => {
+                let gone = change.atoms();
+                Datum::set(old.atoms().iter().filter(|atom| !gone.contains(atom)).cloned())
+            }
+            // What is there already stays (RFC 7047, section 5.1).
+            ("insert", true) => Datum::map(change.pairs().iter().chain(old.pairs()).cloned()),
+            ("delete", true) => {
+                let gone = change.pairs();
+                Datum::map(old.pairs().iter().filter(|pair| !gone.contains(pair)).cloned())
+            }
+            (other, _) => {
+                return Err(syntax(format!(
+                    "mutations: expected insert or delete, found {other:?}"
+                )));
+            }
+        };
+        Ok((index, datum))
+    }
+
+    fn delete(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
+        let rows = self.matching(table, &operation["where"])?;
+        for (uuid, _) in &rows {
+            self.touch(table, *uuid, None);
+        }
+        Ok(json!({ "count": rows.len() }))
+    }
+
+    fn wait(&self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
+        if operation["timeout"] != json!(0) {
+            return Err(syntax(format!(
+                "timeout: expected 0 (a wait is checked at once), found {}",
+                short(&operation["timeout"])
+            )));
+        }
+        let columns = Self::columns(table, &operation["columns"])?;
+        let equal = match operation["until"].as_str() {
+            Some("==") => true,
+            Some("!=") => false,
+            _ => {
+                let found = short(&operation["until"]);
+                return Err(syntax(format!("until: expected == or !=, found {found}")));
+            }
+        };
+        let Some(wanted) = operation["rows"].as_array() else {
+            let found = short(&operation["rows"]);
+            return Err(syntax(format!("rows: expected a list of rows, found {found}")));
+        };
+        let names: Vec<String> = match columns {
+            Some(names) => names.into_iter().filter(|name| name != "_uuid").collect(),
+            None => table.shape.columns().iter().map(|column| column.name.to_string()).collect(),
+        };
+        let mut expected = HashSet::new();
+        for row in wanted {
+            let row = self.with_columns(table, table.shape.default_values(), row)?;
+            expected.insert(projected(&row, &names));
+        }
+        let rows = self.matching(table, &operation["where"])?;
+        let found: HashSet<_> = rows.iter().map(|(_, row)| projected(row, &names)).collect();
+        match (found == expected) == equal {
+            true => Ok(json!({})),
+            false => Err((kind::TIMED_OUT, format!("{} rows are there", found.len()))),
+        }
+    }
+
+    /// Whether the rows as they would be make sense together.
+    fn check(&self) -> Result<(), (usize, Failure)> {
+        let mut counts: HashMap<Uuid, isize> = HashMap::new();
+        let mut gone = Vec::new();
+        for (uuid, touched) in &self.touched {
+            let old = self.database.row(&touched.table, *uuid);
+            for (_, target) in old.iter().flat_map(|row| references(row)) {
+                *counts.entry(target).or_default() -= 1;
+            }
+            let Some(new) = &touched.new else {
+                gone.extend(old.map(|_| (*uuid, touched)));
+                continue;
+            };
+            check(*uuid, new).map_err(|details| (touched.by, (kind::CONSTRAINT, details)))?;
+            for (table, target) in references(new) {
+                *counts.entry(target).or_default() += 1;
+                if !self.exists(table, target) {
+                    let details = format!("there is no row {target} in {table}");
+                    return Err((touched.by, (kind::REFERENCE, details)));
+                }
+            }
+        }
+        for (uuid, touched) in gone {
+            let now = self.database.referrers(uuid) as isize + counts.get(&uuid).unwrap_or(&0);
+            if now > 0 {
+                let table = &touched.table;
+                let details = format!("{now} other rows still refer to row {uuid} of {table}");
+                return Err((touched.by, (kind::REFERENCE, details)));
+            }
+        }
+        Ok(())
+    }
+
+    fn exists(&self, table: &str, row: Uuid) -> bool {
+        match self.touched.get(&row) {
+            Some(touched) => touched.new.is_some() && *touched.table == *table,
+            None => self.database.row(table, row).is_some() || (self.known)(table, row),
+        }
+    }
+}
+
+fn index(table: &'static Table, name: &str) -> Result<usize, Failure> {
+    table.shape.index(name).ok_or_else(|| {
+        let (table, allowed) = (table.shape.table(), schema::columns(&table.shape));
+        syntax(format!("table {table} has no column {name}; expected one of {allowed}"))
+    })
+}
+
+fn projected(row: &Row, names: &[String]) -> Vec<Datum> {
+    names.iter().filter_map(|name| row.get(name).cloned()).collect()
+}
+
+/// A row as a client sees it.
+fn shown(uuid: Uuid, row: &Row, columns: Option<&[String]>) -> Value {
+    let wanted = |name: &str| columns.is_none_or(|columns| columns.iter().any(|c| c == name));
+    let mut shown = Map::new();
+    if wanted("_uuid") {
+        shown.insert("_uuid".to_owned(), Atom::Uuid(uuid).to_json());
+    }
+    for (name, datum) in row.columns().filter(|(name, _)| wanted(name)) {
+        shown.insert(name.to_string(), datum.to_json());
+    }
+    Value::Object(shown)
+}
+
+#[cfg(test)]
+mod tests;

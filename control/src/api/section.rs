@@ -1,0 +1,137 @@
+//! The parts of what the daemon knows, each as a table for people or as JSON.
+
+use super::table::{Table, bytes};
+use serde::Serialize;
+use std::fmt;
+use uuid::Uuid;
+
+/// A logical flow of a local datapath.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Flow {
+    /// `_uuid`.
+    pub uuid: Uuid,
+    /// `local`, or `southbound`.
+    pub source: &'static str,
+    /// Name of the datapath.
+    pub datapath: String,
+    /// `ingress` or `egress`.
+    pub pipeline: &'static str,
+    /// `table_id`.
+    pub table: u8,
+    /// `priority`.
+    pub priority: u16,
+    /// Frames that passed it since the workers first saw it.
+    pub packets: u64,
+    /// Their bytes, as they arrived.
+    pub bytes: u64,
+    /// `match`.
+    #[serde(rename = "match")]
+    pub matches: String,
+    /// `actions`.
+    pub actions: String,
+}
+
+/// A table of a local datapath.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Stage {
+    /// Name of the datapath.
+    pub datapath: String,
+    /// `ingress` or `egress`.
+    pub pipeline: &'static str,
+    /// `table_id`.
+    pub table: usize,
+    /// How it is looked up.
+    pub structure: &'static str,
+    /// Rules in it.
+    pub rules: usize,
+}
+
+/// Memory of the daemon.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Memory {
+    /// Resident bytes now.
+    pub resident: u64,
+    /// And at most so far.
+    pub peak: u64,
+    /// Rules, a flow counted in each local datapath that it can match in.
+    pub rules: usize,
+    /// Local rows by table.
+    pub local_rows: std::collections::BTreeMap<String, usize>,
+    /// Local rows that are put aside, and why.
+    pub put_aside: std::collections::BTreeMap<Uuid, String>,
+}
+
+/// A version of something that works with us.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Version {
+    /// What.
+    pub what: &'static str,
+    /// Its version.
+    pub version: String,
+}
+
+/// Flows for people.
+pub fn flows(flows: &[Flow]) -> impl fmt::Display + use<> {
+    let mut table = Table::new([
+        "datapath",
+        "pipeline",
+        "table#",
+        "priority#",
+        "frames#",
+        "bytes#",
+        "source",
+        "uuid",
+        "match",
+        "actions",
+    ]);
+    for flow in flows {
+        table.row([
+            flow.datapath.clone(),
+            flow.pipeline.to_owned(),
+            flow.table.to_string(),
+            flow.priority.to_string(),
+            flow.packets.to_string(),
+            bytes(flow.bytes),
+            flow.source.to_owned(),
+            flow.uuid.to_string(),
+            flow.matches.clone(),
+            flow.actions.clone(),
+        ]);
+    }
+    table
+}
+
+/// Tables for people.
+pub fn stages(stages: &[Stage]) -> impl fmt::Display + use<> {
+    let mut table = Table::new(["datapath", "pipeline", "table#", "structure", "rules#"]);
+    for stage in stages {
+        table.row([
+            stage.datapath.clone(),
+            stage.pipeline.to_owned(),
+            stage.table.to_string(),
+            stage.structure.to_owned(),
+            stage.rules.to_string(),
+        ]);
+    }
+    table
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "resident:   {} ({} at most)", bytes(self.resident), bytes(self.peak))?;
+        writeln!(f, "rules:      {}", self.rules)?;
+        for (table, rows) in &self.local_rows {
+            writeln!(f, "local rows: {rows} in {table}")?;
+        }
+        self.put_aside.iter().try_for_each(|(row, why)| writeln!(f, "put aside:  {row}: {why}"))
+    }
+}
+
+/// Versions for people.
+pub fn versions(versions: &[Version]) -> impl fmt::Display + use<> {
+    let mut table = Table::new(["what", "version"]);
+    for Version { what, version } in versions {
+        table.row([(*what).to_owned(), version.clone()]);
+    }
+    table
+}

@@ -1,0 +1,232 @@
+//! What the daemon says of its parts, and to who watches.
+
+use super::Daemon;
+use super::events::Scene;
+use crate::api::command::Section;
+use crate::api::section::{self, Flow, Memory, Stage, Version};
+use crate::api::show::{Drop, drop_table};
+use crate::southbound::claim::State;
+use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_datapath::key::FlowId;
+use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_local::schema::TABLES;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
+use std::fmt::Write;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Daemon {
+    /// One part, for people or as JSON.
+    pub(super) fn read(&mut self, section: Section, datapath: Option<&str>, json: bool) -> String {
+        match section {
+            Section::Ports | Section::Datapaths | Section::Tunnels | Section::Workers => {
+                let report = self.report();
+                if !json {
+                    return report.section(section);
+                }
+                match section {
+                    Section::Ports => pretty(&report.ports),
+                    Section::Datapaths => pretty(&report.datapaths),
+                    Section::Tunnels => pretty(&report.tunnels),
+                    _ => pretty(&report.workers),
+                }
+            }
+            Section::Flows => told(json, &self.flows(datapath), |flows| section::flows(flows)),
+            Section::Tables => told(json, &self.stages(datapath), |all| section::stages(all)),
+            Section::Drops => told(json, &self.all_drops(), |drops| drop_table(drops)),
+            Section::Memory => told(json, &self.memory(), Clone::clone),
+            Section::Versions => told(json, &self.versions(), |all| section::versions(all)),
+        }
+    }
+
+    fn chosen(&self, name: Option<&str>) -> Vec<Arc<Datapath>> {
+        let generation = self.publisher.current();
+        let wanted = |datapath: &&Arc<Datapath>| name.is_none_or(|name| datapath.name == name);
+        let mut found: Vec<Arc<Datapath>> =
+            generation.datapaths.values().filter(wanted).cloned().collect();
+        found.sort_by_key(|datapath| datapath.key);
+        found
+    }
+
+    /// The flows that the workers run, in the order of the pipelines.
+    fn flows(&self, name: Option<&str>) -> Vec<Flow> {
+        let compiler = &self.engine.compiler.compiler;
+        let mut passed = HashMap::new();
+        for worker in &self.engine.ports.counters {
+            worker.paths.sum(&mut passed);
+        }
+        let mut flows = Vec::new();
+        for datapath in self.chosen(name) {
+            let tables = datapath.ingress.iter().chain(&datapath.egress);
+            let rows: HashSet<FlowId> =
+                tables.flat_map(|table| table.rules()).map(|rule| rule.flow).collect();
+            let rows = rows.into_iter().filter_map(|row| {
+                let (packets, bytes) = passed.get(&row).copied().unwrap_or_default();
+                Some((compiler.flow(row)?, packets, bytes))
+            });
+            flows.extend(rows.map(|(flow, packets, bytes)| Flow {
+                packets,
+                bytes,
+                uuid: flow.uuid,
+                source: self.source(flow.uuid),
+                datapath: datapath.name.clone(),
+                pipeline: flow.pipeline,
+                table: flow.table,
+                priority: flow.priority,
+                matches: flow.matches.to_string(),
+                actions: flow.actions.to_string(),
+            }));
+        }
+        flows.sort_by(|a, b| {
+            let place = |flow: &Flow| (flow.pipeline == "egress", flow.table);
+            (&a.datapath, place(a), b.priority, a.uuid).cmp(&(
+                &b.datapath,
+                place(b),
+                a.priority,
+                b.uuid,
+            ))
+        });
+        flows
+    }
+
+    fn source(&self, row: Uuid) -> &'static str {
+        match self.engine.local.database.row("Logical_Flow", row) {
+            Some(_) => "local",
+            None => "southbound",
+        }
+    }
+
+    fn stages(&self, name: Option<&str>) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        for datapath in self.chosen(name) {
+            for (pipeline, tables) in [("ingress", &datapath.ingress), ("egress", &datapath.egress)]
+            {
+                stages.extend(tables.iter().enumerate().map(|(number, table)| Stage {
+                    datapath: datapath.name.clone(),
+                    pipeline,
+                    table: number,
+                    structure: table.structure(),
+                    rules: table.rules().count(),
+                }));
+            }
+        }
+        stages
+    }
+
+    fn drop_counts(&self) -> BTreeMap<&'static str, u64> {
+        let count = |reason: DropReason| {
+            self.engine.ports.counters.iter().map(|worker| worker.dropped(reason)).sum::<u64>()
+        };
+        DropReason::ALL.iter().map(|reason| (reason.label(), count(*reason))).collect()
+    }
+
+    fn all_drops(&self) -> Vec<Drop> {
+        let counts = self.drop_counts().into_iter().filter(|(_, frames)| *frames > 0);
+        counts.map(|(reason, frames)| Drop { reason, frames }).collect()
+    }
+
+    fn memory(&self) -> Memory {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let kibibytes = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            number.unwrap_or(0) * 1024
+        };
+        let local = &self.engine.local;
+        Memory {
+            resident: kibibytes("VmRSS"),
+            peak: kibibytes("VmHWM"),
+            rules: self.stages(None).iter().map(|stage| stage.rules).sum(),
+            local_rows: TABLES
+                .keys()
+                .map(|table| (table.to_string(), local.database.len(table)))
+                .filter(|(_, rows)| *rows > 0)
+                .collect(),
+            put_aside: local.aside.clone(),
+        }
+    }
+
+    fn versions(&self) -> Vec<Version> {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let none = || "none".to_owned();
+        vec![
+            Version { what: "ovn-xdp", version: env!("CARGO_PKG_VERSION").to_owned() },
+            Version { what: "kernel", version: kernel.trim().to_owned() },
+            Version {
+                what: "Southbound schema",
+                version: self.schema.clone().unwrap_or_else(none),
+            },
+            Version { what: "OVN_Local schema", version: ovn_xdp_local::schema::version() },
+        ]
+    }
+
+    /// Events of the workers, as `coverage/show` of OVS lists them: totals, no rates.
+    pub(super) fn coverage(&self) -> String {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for worker in &self.engine.ports.counters {
+            for (name, counter) in [
+                ("cache_hit", &worker.hits),
+                ("cache_miss", &worker.misses),
+                ("cache_guard_miss", &worker.guard_misses),
+                ("cache_stale", &worker.stale),
+                ("cache_eviction", &worker.evictions),
+                ("learn_overflow", &worker.learn_overflows),
+                ("error_suppressed", &worker.suppressed_errors),
+                ("tunnel_tx", &worker.tunnel_tx),
+                ("tunnel_rx", &worker.tunnel_rx),
+            ] {
+                *sums.entry(name).or_default() += counter.get();
+            }
+        }
+        let uncounted = self.engine.ports.counters.iter().map(|worker| worker.paths.other().0);
+        sums.insert("frames_not_by_flow", uncounted.sum());
+        let mut text = String::new();
+        for (name, total) in sums {
+            let _ = writeln!(text, "{name:<24} total: {total}");
+        }
+        text
+    }
+
+    /// What watchers are told the changes of.
+    pub(super) fn scene(&self) -> Scene {
+        let local = self.engine.claims.local();
+        let forwarding =
+            local.filter(|(_, local, _)| matches!(local.state, State::MarkUp | State::Installed));
+        Scene {
+            ports: forwarding.map(|(_, local, _)| local.port.to_string()).collect(),
+            generation: self.engine.generation.0,
+        }
+    }
+
+    /// After a turn.
+    pub(super) fn tell_watchers(&mut self) {
+        let skipped = std::mem::take(&mut self.engine.compiler.news);
+        if !self.events.is_watched() {
+            return;
+        }
+        for flow in skipped {
+            self.events.tell(&json!({ "event": "flow-skipped", "flow": flow }));
+        }
+        let scene = self.scene();
+        self.events.compare(scene);
+        let now = self.now();
+        if self.events.deadline().is_some_and(|due| due <= now) {
+            let counts = self.drop_counts();
+            self.events.drops(now, counts);
+        }
+    }
+}
+
+fn told<T: Serialize, D: Display>(json: bool, what: &T, people: impl Fn(&T) -> D) -> String {
+    match json {
+        true => pretty(what),
+        false => people(what).to_string(),
+    }
+}
+
+fn pretty(what: &impl Serialize) -> String {
+    serde_json::to_string_pretty(what).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,213 @@
+//! Each example of `docs/api.md`, in the order of the manual, against a running daemon; and who may
+//! open the socket.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ovn_xdp_kit::chassis::Chassis;
+use ovn_xdp_kit::link::Underlay;
+use ovn_xdp_kit::process;
+use ovn_xdp_kit::wait::{self, PATIENCE};
+use ovn_xdp_kit::workload::{Addresses, Workload};
+use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
+use serde_json::{Value, json};
+
+const MANUAL: &str = include_str!("../docs/api.md");
+
+fn alone(underlay: &Underlay, control: &str) -> XdpChassis {
+    let options = XdpOptions {
+        binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
+        name: "hv1",
+        remote: "",
+        address: ("192.0.2.1".parse().unwrap(), 24),
+        identity: None,
+        settings: "",
+    };
+    let mut chassis = XdpChassis::prepare(underlay, options).unwrap();
+    chassis.control(control);
+    chassis.start().unwrap();
+    chassis
+}
+
+struct Conversation {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Conversation {
+    fn open(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    fn send(&mut self, request: &Value) {
+        self.stream.write_all(request.to_string().as_bytes()).unwrap();
+    }
+
+    fn next(&mut self) -> Value {
+        loop {
+            let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter();
+            if let Some(Ok(value)) = values.next() {
+                let used = values.byte_offset();
+                self.buffer.drain(..used);
+                return value;
+            }
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).unwrap();
+            assert!(count > 0, "the daemon hung up");
+            self.buffer.extend_from_slice(&chunk[..count]);
+        }
+    }
+}
+
+/// The fenced blocks of a kind that a test runs, in order.
+fn blocks() -> Vec<(&'static str, Value)> {
+    let mut blocks = Vec::new();
+    let mut rest = MANUAL;
+    while let Some(start) = rest.find("```") {
+        let (kind, body) = rest[start + 3..].split_once('\n').unwrap();
+        let (body, after) = body.split_once("\n```").unwrap();
+        if ["call", "answer", "error", "event"].contains(&kind) {
+            let json = serde_json::from_str(body).unwrap_or_else(|e| panic!("{e} in\n{body}"));
+            blocks.push((kind, json));
+        }
+        rest = after;
+    }
+    blocks
+}
+
+/// Whether a value is as the manual has it, where `…` stands for anything.
+fn fits(expected: &Value, found: &Value) -> bool {
+    match (expected, found) {
+        (Value::String(any), _) if any == "…" => true,
+        (Value::String(expected), Value::String(found)) => {
+            let mut parts = expected.split('…');
+            let Some(mut rest) = found.strip_prefix(parts.next().unwrap()) else { return false };
+            let parts: Vec<&str> = parts.collect();
+            let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+            for part in middle {
+                match rest.find(part) {
+                    Some(at) => rest = &rest[at + part.len()..],
+                    None => return false,
+                }
+            }
+            rest.ends_with(last)
+        }
+        (Value::Array(expected), Value::Array(found)) => {
+            expected.len() == found.len() && expected.iter().zip(found).all(|(e, f)| fits(e, f))
+        }
+        (Value::Object(expected), Value::Object(found)) => {
+            expected.len() == found.len()
+                && expected
+                    .iter()
+                    .all(|(key, value)| found.get(key).is_some_and(|f| fits(value, f)))
+        }
+        (expected, found) => expected == found,
+    }
+}
+
+#[test]
+fn every_example_of_the_manual_is_answered_as_it_says() {
+    let underlay = Underlay::new(1500).unwrap();
+    let mut chassis = alone(&underlay, "");
+    let name = "vm1";
+    let _vm1 = Workload::plugged(name, chassis.namespace(), name, Addresses::nth(1, 2), false);
+    chassis.plug(name, name).unwrap();
+    wait::until("the interface to be attached", PATIENCE, || {
+        let show = chassis.show().map_err(|error| format!("{error:#}"))?;
+        let waiting = &show["waiting"][0];
+        let attached = waiting["reason"].as_str().is_some_and(|why| why.contains("no such port"));
+        if attached { Ok(()) } else { Err(show.to_string()) }
+    })
+    .unwrap();
+
+    let mut talk = Conversation::open(&chassis.socket());
+    let mut watch = None;
+    let mut answer = Value::Null;
+    let mut examples = 0;
+    for (kind, block) in blocks() {
+        match kind {
+            "call" => {
+                let mut request = block.clone();
+                request["id"] = json!(examples);
+                examples += 1;
+                let watching = request["method"] == "watch";
+                let stream = match watching {
+                    true => watch.insert(Conversation::open(&chassis.socket())),
+                    false => &mut talk,
+                };
+                stream.send(&request);
+                answer = stream.next();
+                assert_eq!(answer["id"], request["id"]);
+            }
+            "event" => {
+                let stream = watch.as_mut().expect("watch comes before its events");
+                let seen = (0..10).map(|_| stream.next()).find(|event| {
+                    assert_eq!((&event["method"], &event["id"]), (&json!("event"), &Value::Null));
+                    fits(&block, &event["params"][0])
+                });
+                assert!(seen.is_some(), "{block} was not told");
+            }
+            _ => {
+                let (there, not) = match kind {
+                    "answer" => ("result", "error"),
+                    _ => ("error", "result"),
+                };
+                assert_eq!(answer[not], Value::Null, "{answer}");
+                assert!(fits(&block, &answer[there]), "expected {block}\nfound {}", answer[there]);
+            }
+        }
+    }
+    assert!(examples > 25);
+}
+
+#[test]
+fn every_command_has_an_example_in_the_manual() {
+    let underlay = Underlay::new(1500).unwrap();
+    let chassis = alone(&underlay, "");
+    let mut appctl = Command::new("ovs-appctl");
+    appctl.arg("-t").arg(chassis.socket()).arg("list-commands");
+    let listed = process::run(&mut appctl).unwrap();
+    let examples = blocks();
+    let called =
+        |name: &str| examples.iter().any(|(kind, call)| *kind == "call" && call["method"] == name);
+    let commands: Vec<&str> =
+        listed.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 20);
+    for command in commands {
+        assert!(called(command), "{command} has no example");
+    }
+}
+
+/// The group may, others may not, whatever they try.
+#[test]
+fn only_root_and_the_named_group_may_open_the_socket() {
+    const DAEMON: u32 = 1;
+    const NOBODY: u32 = 65534;
+    let underlay = Underlay::new(1500).unwrap();
+    let chassis = alone(&underlay, "group = \"daemon\"\n");
+    let socket = chassis.socket();
+    // The directory of the test is root's own; the socket is what is tested.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(socket.parent().unwrap(), open).unwrap();
+    let version = |uid: u32, gid: u32| {
+        let mut command = Command::new("ovs-appctl");
+        command.arg("-t").arg(&socket).arg("version").uid(uid).gid(gid);
+        let output = process::output(&mut command).unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(version(0, 0).0);
+    assert_eq!(version(NOBODY, DAEMON), (true, String::new()));
+    let (may, said) = version(NOBODY, NOBODY);
+    assert!(!may && said.contains("Permission denied"), "{said}");
+    // Who got past the mode is still asked who it is.
+    let all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&socket, all).unwrap();
+    assert!(!version(NOBODY, NOBODY).0);
+    assert!(version(NOBODY, DAEMON).0);
+}
