@@ -17,6 +17,7 @@ use ovn_xdp_control::trace::{Options, Script, in_network};
 use ovn_xdp_kit::central::{Central, Southbound};
 use ovn_xdp_kit::dice::Dice;
 use ovn_xdp_kit::microflow::{microflow, states};
+use ovn_xdp_kit::namespace::unique;
 use ovn_xdp_kit::network::{FEATURES, Network};
 use ovn_xdp_kit::process::{self, Process};
 use ovn_xdp_kit::wait;
@@ -48,7 +49,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(db: &str, directory: &Path, number: usize) -> Result<Self> {
-        let socket = directory.join(format!("trace{number}.ctl")).display().to_string();
+        let socket = directory.join(format!("{}.ctl", unique("trace"))).display().to_string();
         let mut command = Command::new("ovn-trace");
         command.args(["--detach", "--no-chdir", "--no-self-confinement"]);
         command.arg(format!("--db={db}")).arg(format!("--unixctl={socket}"));
@@ -107,7 +108,7 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
     let central = Central::new(Southbound::Standalone).unwrap();
     central.nb("set NB_Global . options:use_ct_inv_match=true").unwrap();
     let mut kept = std::collections::BTreeSet::new();
-    let (mut compared, mut delivered, mut failures) = (0, 0, Vec::new());
+    let (mut compared, mut delivered, mut crashed, mut failures) = (0, 0, 0, Vec::new());
     for number in 0..NETWORKS {
         let mut dice = Dice::new(seed * 1000 + number as u64);
         let network = Network::random(&mut dice, number);
@@ -124,7 +125,7 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
         let client = runtime.block_on(contents::read(&db, None, false)).unwrap();
         let whole = Whole::new(client.replica());
         let mut ours = Ours { client, whole };
-        let daemon = Daemon::start(&db, central.directory(), number).unwrap();
+        let mut daemon = Daemon::start(&db, central.directory(), number).unwrap();
         for packet in 0..PACKETS {
             let microflow = microflow(&mut dice, &network);
             // A choice among backends is only the same if it is made beforehand.
@@ -139,8 +140,15 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
             command.args(backend.map(|backend| format!("--lb-dst={backend}")));
             command.arg(&microflow);
             let theirs = if own { process::run(&mut command) } else { daemon.trace(&microflow) };
-            let theirs = theirs.unwrap();
             let ours = ours.trace(script(&states, backend), &microflow);
+            let Ok(theirs) = theirs else {
+                // It runs out of stack where a packet goes round in a circle; a walk has a bound.
+                crashed += 1;
+                if !own {
+                    daemon = Daemon::start(&db, central.directory(), number).unwrap();
+                }
+                continue;
+            };
             compared += 1;
             delivered += usize::from(theirs.contains("output(\""));
             if ours != theirs {
@@ -162,6 +170,7 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
         failures.len(),
         failures[..failures.len().min(10)].join("\n\n")
     );
+    assert!(crashed <= compared / 50, "ovn-trace had no answer to {crashed} packets");
     assert!(compared >= 2000, "{compared} traces");
     assert_eq!(kept.len(), FEATURES.len(), "features met");
     assert!(delivered > compared / 4, "{delivered} of {compared} packets arrive: a poor mixture");
