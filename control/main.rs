@@ -193,8 +193,10 @@ enum LflowStep {
 }
 
 fn main() -> ExitCode {
-    start_logging();
-    let outcome = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    // A command that answers and ends says nothing beside its answer, unless something is wrong.
+    start_logging(if matches!(command, Command::Run { .. }) { "info" } else { "warn" });
+    let outcome = match command {
         Command::Run { config } => run(&config),
         Command::Show(read) => read.run("show", None),
         Command::Ports(read) => read.run("ports", None),

@@ -4,6 +4,7 @@
 //! store. A lock is taken only when a worker sees a port for the first time.
 
 use crate::key::{DatapathKey, FlowId, PortKey};
+use crate::path::Paths;
 use crate::verdict::Drop;
 use ovn_xdp_abi::drop::DropReason;
 use std::collections::HashMap;
@@ -157,6 +158,8 @@ pub struct WorkerCounters {
     pub drops: Drops,
     /// Drops of packets that walked, by flow; each is among the drops of its port or above as well.
     pub flow_drops: FlowDrops,
+    /// What packets that walked passed, by flow.
+    pub paths: Paths,
     ports: Mutex<HashMap<PortId, Arc<PortCounters>>>,
 }
 

@@ -19,6 +19,7 @@ pub mod learn;
 pub mod memory;
 pub mod observe;
 pub mod parse;
+pub mod path;
 pub mod pipeline;
 pub mod program;
 pub mod publish;

@@ -14,6 +14,7 @@ use crate::key::{DatapathKey, FlowId, InterfaceId, VlanId};
 use crate::learn::{Learned, Learner};
 use crate::observe::Observer;
 use crate::parse::{Network, Parsed, parse};
+use crate::path::Path;
 use crate::pipeline::{self, Packet, Start, Surroundings, Walked};
 use crate::publish::Generation;
 use crate::publisher::Reader;
@@ -318,6 +319,9 @@ fn count_arrival(verdict: &Verdict, from_workload: bool, wire_len: u32) {
         port.rx_packets.add(1);
         port.rx_bytes.add(u64::from(wire_len));
     }
+    if let Some(path) = &verdict.path {
+        path.count(wire_len);
+    }
 }
 
 struct Own<'w> {
@@ -343,6 +347,10 @@ impl Surroundings for Own<'_> {
         let drop = self.counters.flow_drops.of(reason, flow);
         self.blamed.insert((reason, flow), Arc::clone(&drop));
         drop
+    }
+
+    fn path(&mut self, flows: &[FlowId]) -> Option<Arc<Path>> {
+        Some(self.counters.paths.of(flows))
     }
 
     fn may_send_error(&mut self) -> bool {

@@ -20,6 +20,10 @@ pub struct Flow {
     pub table: u8,
     /// `priority`.
     pub priority: u16,
+    /// Frames that passed it since the workers first saw it.
+    pub packets: u64,
+    /// Their bytes, as they arrived.
+    pub bytes: u64,
     /// `match`.
     #[serde(rename = "match")]
     pub matches: String,
@@ -68,15 +72,26 @@ pub struct Version {
 
 /// Flows for people.
 pub fn flows(flows: &[Flow]) -> impl fmt::Display + use<> {
-    let titles =
-        ["datapath", "pipeline", "table#", "priority#", "source", "uuid", "match", "actions"];
-    let mut table = Table::new(titles);
+    let mut table = Table::new([
+        "datapath",
+        "pipeline",
+        "table#",
+        "priority#",
+        "frames#",
+        "bytes#",
+        "source",
+        "uuid",
+        "match",
+        "actions",
+    ]);
     for flow in flows {
         table.row([
             flow.datapath.clone(),
             flow.pipeline.to_owned(),
             flow.table.to_string(),
             flow.priority.to_string(),
+            flow.packets.to_string(),
+            bytes(flow.bytes),
             flow.source.to_owned(),
             flow.uuid.to_string(),
             flow.matches.clone(),

@@ -21,8 +21,11 @@ pub fn ip6(value: u128) -> String {
     Ipv6Addr::from(value).to_string()
 }
 
-/// How many fields are read as what they are, rather than as bits.
-const KNOWN: [(Slice, fn(u128) -> String); 19] = [
+/// How a value is written.
+type Written = fn(u128) -> String;
+
+/// Fields that are read as what they are, rather than as bits.
+const KNOWN: [(Slice, Written); 19] = [
     (field::ETH_SRC, mac),
     (field::ETH_DST, mac),
     (field::ARP_SHA, mac),
@@ -85,10 +88,8 @@ pub fn packet(packet: &Context) -> String {
     let v4 = kind == ethertype::IPV4;
     let v6 = kind == ethertype::IPV6;
     let arp = matches!(kind, ethertype::ARP | ethertype::RARP);
-    for (name, slice) in [("pkt_mark", field::PKT_MARK)] {
-        if get(slice) != 0 {
-            let _ = write!(out, "{name}={:#x},", get(slice));
-        }
+    if get(field::PKT_MARK) != 0 {
+        let _ = write!(out, "pkt_mark={:#x},", get(field::PKT_MARK));
     }
     connection(packet, &mut out);
     let keyword = match (kind, number) {
@@ -117,7 +118,7 @@ pub fn packet(packet: &Context) -> String {
     let tci = get(field::VLAN_TCI);
     if tci & 0x1000 != 0 {
         let _ = write!(out, "dl_vlan={},dl_vlan_pcp={},vlan_tci1=0x0000,", tci & 0xfff, tci >> 13);
-    } else if kind != ethertype::RARP {
+    } else {
         let _ = write!(out, "vlan_tci={tci:#06x},");
     }
     let _ = write!(out, "dl_src={},", mac(get(field::ETH_SRC)));
