@@ -367,6 +367,12 @@ impl Chassis {
 
     /// Takes a message and publishes what comes of it.
     pub fn hear(&mut self, text: &str) -> Arc<Generation> {
+        self.read(text);
+        self.compiler.publish()
+    }
+
+    /// Takes a message: the rows of it are known, and nothing has been made of them.
+    pub fn read(&mut self, text: &str) {
         let seed = UpdatesSeed {
             shapes: &self.shapes,
             notation: Notation::Difference,
@@ -376,7 +382,5 @@ impl Chassis {
         let (changes, unknown) = self.replica.apply(updates);
         assert!(unknown.is_none(), "{unknown:?}");
         self.compiler.apply(&changes);
-        drop(changes);
-        self.compiler.publish()
     }
 }

@@ -2,17 +2,17 @@
 
 use crate::config::Tls;
 use crate::contents::{ContentsError, read};
-use ovn_xdp_compile::check::{Report, check};
+use crate::progress::Progress;
+use ovn_xdp_compile::check::{Report, check_with};
 
-/// Compiles everything that is in `db`.
+/// Compiles everything that is in `db`, with a bar on the terminal if it takes long.
 ///
 /// # Errors
 /// If the database cannot be read.
 pub async fn run(db: &str, tls: Option<Tls>) -> Result<Report, ContentsError> {
-    Ok(check(read(db, tls, false).await?.replica()))
-}
-
-/// Whether something in it would not work as written by itself: a flow or a row that was skipped.
-pub fn failed(report: &Report) -> bool {
-    !report.skipped.is_empty() || !report.bad_rows.is_empty()
+    let client = read(db, tls, false).await?;
+    let mut progress = Progress::new("flows compiled");
+    let report = check_with(client.replica(), |done, all| progress.show(done, all));
+    progress.end();
+    Ok(report)
 }

@@ -149,6 +149,20 @@ impl Clause {
     }
 }
 
+impl Rule {
+    /// Bytes that it and its match take.
+    pub fn bytes(&self) -> usize {
+        const COUNTS: usize = 16;
+        let literals = self.clauses.iter().flat_map(|clause| &clause.0);
+        let lists = literals.map(|literal| match &literal.values {
+            Values::Any(list) => COUNTS + size_of_val(&*list.0),
+            _ => 0,
+        });
+        let clauses = self.clauses.iter().map(|it| size_of_val(it) + size_of_val(&*it.0));
+        2 * COUNTS + size_of::<Self>() + clauses.sum::<usize>() + lists.sum::<usize>()
+    }
+}
+
 /// Where a rule stands among those of its table: the least that matches wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Rank {

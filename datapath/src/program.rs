@@ -23,6 +23,13 @@ use crate::key::PortKey;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Program(pub Box<[Op]>);
 
+impl Program {
+    /// Bytes that it takes, but for what its operations point to.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.0)
+    }
+}
+
 /// Ingress or egress pipeline of a datapath.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Pipeline {

@@ -194,10 +194,6 @@ impl Compiler {
                 self.changed = true;
             }
         }
-        if self.texts.len() > self.sweep_at {
-            self.texts.sweep();
-            self.sweep_at = SWEEP + 2 * self.texts.len();
-        }
         if std::mem::take(&mut self.changed) {
             self.next.number += 1;
             self.published = Arc::new(self.next.clone());
@@ -319,6 +315,10 @@ impl Compiler {
         let mut world = World { database: &self.database, own: &self.own, sets: &mut self.sets };
         let mut targets = Vec::new();
         for group in open.chunk_by(|a, b| a.0 == b.0) {
+            if self.texts.len() > self.sweep_at {
+                self.texts.sweep();
+                self.sweep_at = SWEEP + 2 * self.texts.len();
+            }
             let uuid = group[0].0;
             let Some(flow) = self.database.flows.get(&uuid) else { continue };
             targets.clear();

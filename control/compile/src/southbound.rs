@@ -32,7 +32,7 @@ pub type StringMap = BTreeMap<Arc<str>, Arc<str>>;
 pub trait Record: Sized {
     /// The table's name.
     const TABLE: &'static str;
-    /// The columns that are read.
+    /// The columns that are read; `COLUMN:KEY` of maps of which only those keys are.
     const COLUMNS: &'static [&'static str];
 
     /// Reads a row.

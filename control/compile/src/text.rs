@@ -97,13 +97,18 @@ impl Texts {
         self.programs.clear();
     }
 
-    /// Forgets texts that no rule has any more.
+    /// Forgets texts that no two flows have in common: most are of one flow alone, and to keep them
+    /// costs more than to read one again.
     pub(crate) fn sweep(&mut self) {
+        // One is held here, one by the rule of a flow.
+        const SINGLE: usize = 2;
         self.kept.retain(|_, kept| match kept {
-            Ok(compiled) => Arc::strong_count(&compiled.clauses) > 1,
+            Ok(compiled) => Arc::strong_count(&compiled.clauses) > SINGLE,
             Err(_) => false,
         });
-        self.programs.retain(|_, (program, _)| Arc::strong_count(program) > 1);
+        self.kept.shrink_to_fit();
+        self.programs.retain(|_, (program, _)| Arc::strong_count(program) > SINGLE);
+        self.programs.shrink_to_fit();
     }
 
     /// The number of texts that are kept.

@@ -6,7 +6,6 @@
 
 use crate::compiler::Compiler;
 use crate::names::Name;
-use crate::report::Flow;
 use crate::southbound::*;
 use crate::text::World;
 use hashbrown::{HashMap, HashSet};
@@ -39,11 +38,6 @@ impl Compiler {
             StaticMacBinding::TABLE => database.static_macs.contains_key(&row),
             _ => false,
         }
-    }
-
-    /// A flow, as its row has it.
-    pub fn flow_row(&self, row: Uuid) -> Option<Flow> {
-        self.database.flows.get(&row).map(|row| Flow::new(row))
     }
 
     /// Another row with the name or tunnel key of a row, which must be its alone.

@@ -208,7 +208,7 @@ impl<'de> Visitor<'de> for DatumSeed<'_> {
             Tag::Map if self.place.kind().value.is_some() => {
                 let pairs = next(&mut seq, self.place, PairsSeed(&mut self))?;
                 let count = pairs.len();
-                (Datum::map(pairs), count)
+                (self.strings.share(Datum::map(pairs)), count)
             }
             tag => return Err(self.place.error(tag)),
         };
@@ -407,7 +407,7 @@ impl<'de> Visitor<'de> for PairsSeed<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some(pair) = seq.next_element_seed(PairSeed(self.0))? {
-            pairs.push(pair);
+            pairs.extend(pair);
         }
         Ok(pairs)
     }
@@ -416,7 +416,8 @@ impl<'de> Visitor<'de> for PairsSeed<'_, '_> {
 struct PairSeed<'a, 'b>(&'a mut DatumSeed<'b>);
 
 impl<'de> DeserializeSeed<'de> for PairSeed<'_, '_> {
-    type Value = (Atom, Atom);
+    /// None for a key that is not kept.
+    type Value = Option<(Atom, Atom)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
@@ -424,7 +425,7 @@ impl<'de> DeserializeSeed<'de> for PairSeed<'_, '_> {
 }
 
 impl<'de> Visitor<'de> for PairSeed<'_, '_> {
-    type Value = (Atom, Atom);
+    type Value = Option<(Atom, Atom)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.expecting(f)
@@ -434,8 +435,13 @@ impl<'de> Visitor<'de> for PairSeed<'_, '_> {
         let place = self.0.place;
         let value_kind = place.kind().value.unwrap_or(place.kind().key);
         let key = next(&mut seq, place, self.0.key_seed())?;
+        let kept = |keys: &[Arc<str>]| keys.iter().any(|kept| key.as_str() == Some(&**kept));
+        if !place.column.keys.as_deref().is_none_or(kept) {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(None);
+        }
         let value = next(&mut seq, place, self.0.atom_seed(value_kind))?;
         end(&mut seq, place)?;
-        Ok((key, value))
+        Ok(Some((key, value)))
     }
 }

@@ -55,7 +55,8 @@ impl Method {
 pub struct Wanted {
     /// The table's name.
     pub table: Arc<str>,
-    /// The columns, as far as the server has them; none for all that the server has.
+    /// The columns, as far as the server has them; none for all that the server has. `COLUMN:KEY`
+    /// keeps of a map only that key.
     pub columns: Option<Vec<Arc<str>>>,
 }
 

@@ -13,10 +13,12 @@ use crate::monitor::{RowChange, RowUpdate, Shapes};
 use crate::row::{Row, Shape};
 use crate::value::Datum;
 
+type Rows = HashMap<Uuid, Arc<Row>, foldhash::quality::RandomState>;
+
 /// The rows of all monitored tables.
 #[derive(Debug, Default)]
 pub struct Replica {
-    tables: BTreeMap<Arc<str>, HashMap<Uuid, Arc<Row>>>,
+    tables: BTreeMap<Arc<str>, Rows>,
 }
 
 /// One row that changed: inserted if there is no old, deleted if there is no new.
@@ -141,12 +143,9 @@ impl Replica {
     }
 }
 
-fn table<'a>(
-    tables: &'a mut BTreeMap<Arc<str>, HashMap<Uuid, Arc<Row>>>,
-    name: &Arc<str>,
-) -> &'a mut HashMap<Uuid, Arc<Row>> {
+fn table<'a>(tables: &'a mut BTreeMap<Arc<str>, Rows>, name: &Arc<str>) -> &'a mut Rows {
     if !tables.contains_key(name) {
-        tables.insert(name.clone(), HashMap::new());
+        tables.insert(name.clone(), Rows::default());
     }
     tables.entry(name.clone()).or_default()
 }

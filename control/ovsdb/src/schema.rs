@@ -46,7 +46,7 @@ impl ColumnType {
         match (self.value, self.min) {
             (None, 0) => Datum::empty(),
             (None, _) => Datum::One(self.key.default_atom()),
-            (Some(_), 0) => Datum::Map(Box::default()),
+            (Some(_), 0) => Datum::Map(Arc::from([])),
             (Some(value), _) => Datum::map([(self.key.default_atom(), value.default_atom())]),
         }
     }

@@ -38,8 +38,8 @@ pub enum Datum {
     One(Atom),
     /// A set of no element, or of two and more in ascending order.
     Set(Box<[Atom]>),
-    /// A map in ascending order of keys.
-    Map(Box<[(Atom, Atom)]>),
+    /// A map in ascending order of keys; shared, because thousands of rows hold the same one.
+    Map(Arc<[(Atom, Atom)]>),
 }
 
 /// The types of an atom.
@@ -310,7 +310,7 @@ fn symmetric_difference(left: &[Atom], right: &[Atom]) -> Vec<Atom> {
     }
 }
 
-fn merge_pairs(old: &[(Atom, Atom)], difference: &[(Atom, Atom)]) -> Box<[(Atom, Atom)]> {
+fn merge_pairs(old: &[(Atom, Atom)], difference: &[(Atom, Atom)]) -> Arc<[(Atom, Atom)]> {
     let (mut old, mut difference) = (old.iter().peekable(), difference.iter().peekable());
     let mut out = Vec::new();
     loop {

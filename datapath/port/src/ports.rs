@@ -14,6 +14,7 @@ use ovn_xdp_abi::map::{Counter, MAX_QUEUES};
 use ovn_xdp_datapath::key::InterfaceId;
 
 use crate::ethtool;
+use crate::handover::Handover;
 use crate::kernel::{self, OldKernel};
 use crate::namespace::Namespace;
 use crate::nic::Nic;
@@ -157,7 +158,7 @@ struct Desk {
     umem: Arc<Umem>,
     mailbox: Arc<Mailbox>,
     statistics: Arc<WorkerStatistics>,
-    trunk: Option<XdpSocket>,
+    trunk: Option<(XdpSocket, Handover)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -201,11 +202,12 @@ impl Ports {
         for queue in 0..config.workers {
             let umem = Arc::new(Umem::new(config.frames)?);
             let socket = trunk.socket(&umem, queue, &mut object)?;
+            let handover = home.run(Handover::open)?;
             desks.push(Desk {
                 umem,
                 mailbox: Arc::new(Mailbox::new()?),
                 statistics: Arc::default(),
-                trunk: Some(socket),
+                trunk: Some((socket, handover)),
                 thread: None,
             });
         }
@@ -252,6 +254,7 @@ impl Ports {
         {
             tracing::warn!(device, mtu, "frames above {MAX_WORKLOAD_MTU} bytes will be lost");
         }
+        self.tell_device(id, Some(index));
         self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
         Ok(())
     }
@@ -266,6 +269,7 @@ impl Ports {
     /// Gives a workload back to the host. The device may be gone. False if it was not attached.
     pub fn detach_interface(&mut self, id: InterfaceId) -> bool {
         let Some(Attached { ifindex, link, .. }) = self.attached.remove(&id) else { return false };
+        self.tell_device(id, None);
         self.object.detach_tcx("workload", link);
         self.object.remove::<u32, u32>("TARGETS", id.0);
         // The index may belong to another interface by now, attached under the same number.
@@ -273,6 +277,12 @@ impl Ports {
             self.object.remove::<u32, u32>("INTERFACES", ifindex);
         }
         true
+    }
+
+    fn tell_device(&self, id: InterfaceId, device: Option<u32>) {
+        for desk in &self.desks {
+            desk.mailbox.set_device(id, device);
+        }
     }
 
     /// The attached workloads, with the names and indices that their devices had then.
@@ -318,10 +328,11 @@ impl Ports {
         let cores = self.cores();
         let (ready, is_ready) = mpsc::channel();
         for (number, (desk, forwarder)) in self.desks.iter_mut().zip(forwarders).enumerate() {
-            let Some(trunk) = desk.trunk.take() else { continue };
+            let Some((trunk, handover)) = desk.trunk.take() else { continue };
             let seat = Seat {
                 umem: Arc::clone(&desk.umem),
                 trunk,
+                handover,
                 mailbox: Arc::clone(&desk.mailbox),
                 statistics: Arc::clone(&desk.statistics),
                 polling: self.config.polling,

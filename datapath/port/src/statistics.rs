@@ -64,6 +64,8 @@ statistics! {
     no_room = "no-room";
     /// Dropped: to a NIC on which this worker has no queue.
     no_nic = "no-nic";
+    /// Dropped: the workload's device was gone, or not up.
+    no_device = "no-device";
     /// A frame was wanted, and none was free.
     no_buffer = "no-buffer";
     /// The kernel did not take all in one batch; the rest was sent later.

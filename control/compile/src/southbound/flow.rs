@@ -48,7 +48,8 @@ impl Record for LogicalFlow {
         "actions",
         "tags",
         "controller_meter",
-        "external_ids",
+        "external_ids:stage-name",
+        "external_ids:source",
     ];
 
     fn from_row(uuid: Uuid, row: &Row) -> Result<Self, BadRow> {

@@ -3,6 +3,7 @@
 use crate::recorded;
 
 use ovn_xdp_compile::check;
+use ovn_xdp_compile::check::check_with;
 use std::collections::BTreeSet;
 
 #[test]
@@ -40,4 +41,24 @@ fn the_report_of_a_check_is_text_for_people_and_json_for_programs() {
     assert_eq!(json["flows"], report.flows);
     let first = &json["not_executed"][0];
     assert!(text.contains(first["flow"]["uuid"].as_str().unwrap()));
+}
+
+#[test]
+fn a_check_counts_what_there_is_and_is_clean_only_if_all_of_it_works() {
+    for name in recorded::ALL {
+        let rows = recorded::rows(name);
+        let mut seen = Vec::new();
+        let report = check_with(&rows, |done, all| seen.push((done, all)));
+        assert_eq!(report.flows, rows.len("Logical_Flow"));
+        assert_eq!(seen.first(), Some(&(0, report.flows)));
+        assert_eq!(seen.last(), Some(&(report.flows, report.flows)));
+        let rules: usize = report.tables.values().map(|of| of.rules).sum();
+        assert_eq!(rules, report.rules);
+        assert!(report.expressions <= report.flows && report.programs <= report.rules);
+        let bytes = report.bytes;
+        assert!([bytes.tables, bytes.matches, bytes.programs].iter().all(|it| *it > 0));
+        let works = report.skipped.is_empty() && report.not_executed.is_empty();
+        assert_eq!(report.is_clean(), works, "{name}");
+        assert!(!works || name != "stateful");
+    }
 }
