@@ -41,6 +41,8 @@ enum Command {
     Flows(ReadOf),
     /// Lists the tables of local datapaths, and how each is looked up.
     Tables(ReadOf),
+    /// Lists the verdicts that the workers keep for connections.
+    Connections(Read),
     /// Counts what was dropped, by reason.
     Drops(Read),
     /// Lists the workers of a running chassis.
@@ -204,6 +206,7 @@ fn main() -> ExitCode {
         Command::Tunnels(read) => read.run("tunnels", None),
         Command::Flows(ReadOf { read, datapath }) => read.run("flows", datapath.as_deref()),
         Command::Tables(ReadOf { read, datapath }) => read.run("tables", datapath.as_deref()),
+        Command::Connections(read) => read.run("connections", None),
         Command::Drops(read) => read.run("drops", None),
         Command::Workers(read) => read.run("workers", None),
         Command::Memory(read) => read.run("memory/show", None),

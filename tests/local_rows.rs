@@ -124,6 +124,13 @@ fn a_switch_made_by_the_api_alone_carries_tcp_and_survives_a_restart() {
     let blamed = show["flows"].as_array().unwrap().iter().find(|flow| flow["uuid"] == deny);
     let blamed = blamed.unwrap_or_else(|| panic!("{deny} is not in {}", show["flows"]));
     assert!(blamed["frames"].as_u64().unwrap() > 0);
+    let connections = chassis.read(&["connections"]).unwrap();
+    let denied_one = |one: &&Value| one["flow"] == deny && one["holds"] == true;
+    let one = connections.as_array().unwrap().iter().find(denied_one);
+    let one = one.unwrap_or_else(|| panic!("{deny} drops none of {connections:#}"));
+    let ends = [vm1.addresses().v4.to_string(), vm2.addresses().v4.to_string()];
+    assert_eq!([&one["source"], &one["destination"]], ends.each_ref());
+    assert_eq!((&one["from"], &one["protocol"]), (&json!("vm1"), &json!(6)));
     let counted = chassis.read(&["flows"]).unwrap();
     let count = |uuid: &Value| {
         let flow = counted.as_array().unwrap().iter().find(|flow| flow["uuid"] == *uuid).unwrap();

@@ -4,6 +4,7 @@
 //! store. A lock is taken only when a worker sees a port for the first time.
 
 use crate::key::{DatapathKey, FlowId, PortKey};
+use crate::listing::Listing;
 use crate::path::Paths;
 use crate::verdict::Drop;
 use ovn_xdp_abi::drop::DropReason;
@@ -160,6 +161,8 @@ pub struct WorkerCounters {
     pub flow_drops: FlowDrops,
     /// What packets that walked passed, by flow.
     pub paths: Paths,
+    /// What control asks to see of the cache.
+    pub listing: Listing,
     ports: Mutex<HashMap<PortId, Arc<PortCounters>>>,
 }
 

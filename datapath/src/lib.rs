@@ -16,6 +16,7 @@ pub mod frame;
 pub mod geneve;
 pub mod key;
 pub mod learn;
+pub mod listing;
 pub mod memory;
 pub mod observe;
 pub mod parse;

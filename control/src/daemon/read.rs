@@ -37,6 +37,8 @@ impl Daemon {
             Section::Flows => told(json, &self.flows(datapath), |flows| section::flows(flows)),
             Section::Tables => told(json, &self.stages(datapath), |all| section::stages(all)),
             Section::Drops => told(json, &self.all_drops(), |drops| drop_table(drops)),
+            // The workers are asked first; it is answered when they have (`connections.rs`).
+            Section::Connections => String::new(),
             Section::Memory => told(json, &self.memory(), Clone::clone),
             Section::Versions => told(json, &self.versions(), |all| section::versions(all)),
         }
@@ -220,7 +222,11 @@ impl Daemon {
     }
 }
 
-fn told<T: Serialize, D: Display>(json: bool, what: &T, people: impl Fn(&T) -> D) -> String {
+pub(super) fn told<T: Serialize, D: Display>(
+    json: bool,
+    what: &T,
+    people: impl Fn(&T) -> D,
+) -> String {
     match json {
         true => pretty(what),
         false => people(what).to_string(),
