@@ -17,7 +17,8 @@ use ovn_xdp_control::trace::{Options, Script, in_network};
 use ovn_xdp_kit::central::{Central, Southbound};
 use ovn_xdp_kit::dice::Dice;
 use ovn_xdp_kit::microflow::{microflow, states};
-use ovn_xdp_kit::network::{FEATURES, Network};
+use ovn_xdp_kit::namespace::unique;
+use ovn_xdp_kit::network::{FEATURES, Feature, Network};
 use ovn_xdp_kit::process::{self, Process};
 use ovn_xdp_kit::wait;
 use ovn_xdp_ovsdb::client::Client;
@@ -48,7 +49,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(db: &str, directory: &Path, number: usize) -> Result<Self> {
-        let socket = directory.join(format!("trace{number}.ctl")).display().to_string();
+        let socket = directory.join(format!("{}.ctl", unique("trace"))).display().to_string();
         let mut command = Command::new("ovn-trace");
         command.args(["--detach", "--no-chdir", "--no-self-confinement"]);
         command.arg(format!("--db={db}")).arg(format!("--unixctl={socket}"));
@@ -80,6 +81,20 @@ impl Drop for Daemon {
     }
 }
 
+/// What chassis would have learned by now: neighbours of a router, an address behind a port.
+fn learn(central: &Central) -> Result<()> {
+    let found = ["--bare", "--columns=datapath", "find", "Port_Binding", "logical_port=r0-s1"];
+    let datapath = format!("datapath={}", central.sbctl(&found)?.trim());
+    for (ip, mac) in [("10.0.1.56", "02:00:00:00:01:56"), ("fd00:1::77", "02:00:00:00:01:77")] {
+        let (ip, mac) = (format!("ip=\"{ip}\""), format!("mac=\"{mac}\""));
+        central.sbctl(&["create", "MAC_Binding", "logical_port=r0-s1", &datapath, &ip, &mac])?;
+    }
+    let switch = format!("dp_key={}", central.datapath_key("s1")?);
+    let port = format!("port_key={}", central.port_key("s1p1")?);
+    central.sbctl(&["create", "FDB", &switch, &port, "mac=\"02:99:00:00:00:02\""])?;
+    Ok(())
+}
+
 fn script(states: &[String], backend: Option<&String>) -> Script {
     Script::new(states, backend.map(String::as_str), Some("1")).expect("what is generated reads")
 }
@@ -107,7 +122,7 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
     let central = Central::new(Southbound::Standalone).unwrap();
     central.nb("set NB_Global . options:use_ct_inv_match=true").unwrap();
     let mut kept = std::collections::BTreeSet::new();
-    let (mut compared, mut delivered, mut failures) = (0, 0, Vec::new());
+    let (mut compared, mut delivered, mut crashed, mut failures) = (0, 0, 0, Vec::new());
     for number in 0..NETWORKS {
         let mut dice = Dice::new(seed * 1000 + number as u64);
         let network = Network::random(&mut dice, number);
@@ -119,12 +134,15 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
         let words: Vec<&str> = network.commands[1..].iter().map(String::as_str).collect();
         central.nbctl(&words).unwrap();
         central.sync().unwrap();
+        if network.has(Feature::Neighbours) {
+            learn(&central).unwrap();
+        }
         kept.extend(network.features.iter().map(|feature| format!("{feature:?}")));
         let db = central.remote();
         let client = runtime.block_on(contents::read(&db, None, false)).unwrap();
         let whole = Whole::new(client.replica());
         let mut ours = Ours { client, whole };
-        let daemon = Daemon::start(&db, central.directory(), number).unwrap();
+        let mut daemon = Daemon::start(&db, central.directory(), number).unwrap();
         for packet in 0..PACKETS {
             let microflow = microflow(&mut dice, &network);
             // A choice among backends is only the same if it is made beforehand.
@@ -139,8 +157,15 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
             command.args(backend.map(|backend| format!("--lb-dst={backend}")));
             command.arg(&microflow);
             let theirs = if own { process::run(&mut command) } else { daemon.trace(&microflow) };
-            let theirs = theirs.unwrap();
             let ours = ours.trace(script(&states, backend), &microflow);
+            let Ok(theirs) = theirs else {
+                // It runs out of stack where a packet goes round in a circle; a walk has a bound.
+                crashed += 1;
+                if !own {
+                    daemon = Daemon::start(&db, central.directory(), number).unwrap();
+                }
+                continue;
+            };
             compared += 1;
             delivered += usize::from(theirs.contains("output(\""));
             if ours != theirs {
@@ -162,6 +187,7 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
         failures.len(),
         failures[..failures.len().min(10)].join("\n\n")
     );
+    assert!(crashed <= compared / 50, "ovn-trace had no answer to {crashed} packets");
     assert!(compared >= 2000, "{compared} traces");
     assert_eq!(kept.len(), FEATURES.len(), "features met");
     assert!(delivered > compared / 4, "{delivered} of {compared} packets arrive: a poor mixture");

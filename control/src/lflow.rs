@@ -53,6 +53,7 @@ pub struct Lflow {
     position: Position,
     dhcp_options: OptionTable,
     dhcpv6_options: OptionTable,
+    ovstest: bool,
 }
 
 /// A wrong option of the command.
@@ -173,11 +174,12 @@ impl Lflow {
             position: Position::new(pipeline, given.table),
             dhcp_options: table("--dhcp-option", &given.dhcp_options)?,
             dhcpv6_options: table("--dhcpv6-option", &given.dhcpv6_options)?,
+            ovstest: given.ovstest,
         })
     }
 
-    /// A packet to evaluate matches for. A port without `--port` has the number that its name
-    /// starts with as its key, or 0.
+    /// A packet to evaluate matches for. A port without `--port`, and every port to `ovstest`, has
+    /// the number that its name starts with as its key, or 0.
     ///
     /// # Errors
     /// If the text does not describe one packet.
@@ -189,7 +191,8 @@ impl Lflow {
 
     fn key(&self, name: &str) -> u32 {
         let digits = name.bytes().take_while(u8::is_ascii_digit).count();
-        self.ports.get(name).copied().unwrap_or_else(|| name[..digits].parse().unwrap_or(0))
+        let known = self.ports.get(name).filter(|_| !self.ovstest).copied();
+        known.unwrap_or_else(|| name[..digits].parse().unwrap_or(0))
     }
 
     /// Answers every line of `input`, and says on `places` where errors are.

@@ -79,6 +79,9 @@ fn tcp_flags(flags: u128) -> String {
     if names.is_empty() { "0".into() } else { names.join("|") }
 }
 
+const MPLS: u16 = 0x8847;
+const MPLS_MULTICAST: u16 = 0x8848;
+
 /// A packet's fields as `ovs-ofctl` writes a flow that matches all of them.
 pub fn packet(packet: &Context) -> String {
     let get = |slice| packet.get(slice);
@@ -105,6 +108,7 @@ pub fn packet(packet: &Context) -> String {
         (ethertype::IPV6, _) => "ipv6,",
         (ethertype::ARP, _) => "arp,",
         (ethertype::RARP, _) => "rarp,",
+        (MPLS | MPLS_MULTICAST, _) => "mpls,",
         _ => "",
     };
     out.push_str(keyword);
@@ -139,6 +143,10 @@ pub fn packet(packet: &Context) -> String {
         let _ = write!(out, "arp_op={},", get(field::ARP_OP));
         let _ = write!(out, "arp_sha={},", mac(get(field::ARP_SHA)));
         let _ = write!(out, "arp_tha={},", mac(get(field::ARP_THA)));
+    }
+    if keyword == "mpls," {
+        // The language has no name for any of it.
+        out.push_str("mpls_label=0,mpls_tc=0,mpls_ttl=0,mpls_bos=0,mpls_lse1=0,mpls_lse2=0,");
     }
     if v4 || v6 {
         network(packet, matches!(keyword, "ip," | "ipv6,").then_some(number), &mut out);
@@ -199,11 +207,14 @@ fn network(packet: &Context, number: Option<u8>, out: &mut String) {
                 let _ = write!(out, "nd_tll={},", mac(get(field::ND_TLL)));
             }
         }
-        (_, number) => {
+        // What OVS knows no ports of has none, but IGMP.
+        (ethertype::IPV4, 2) | (_, protocol::TCP | protocol::UDP | protocol::SCTP) => {
+            let number = get(field::IP_PROTO) as u8;
             let _ = write!(out, "tp_src={},tp_dst={},", get(field::TP_SRC), get(field::TP_DST));
             if number == protocol::TCP {
                 let _ = write!(out, "tcp_flags={},", tcp_flags(get(field::TCP_FLAGS)));
             }
         }
+        _ => {}
     }
 }

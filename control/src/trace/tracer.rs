@@ -32,7 +32,7 @@ const HIDDEN: usize = usize::MAX;
 #[derive(Clone, Debug)]
 struct List {
     actions: Rc<[Action]>,
-    /// The flow names the zone of `ct_next`, as northd does since 24.03.
+    /// The flow names the zone of `ct_next` or `ct_commit_nat`, as newer versions of northd do.
     zoned: bool,
 }
 
@@ -68,7 +68,11 @@ impl Record {
     fn text(&self) -> Option<String> {
         let zoned = self.action.and_then(|(list, _)| Some(self.lists.get(list)?.zoned));
         let text = self.action()?.to_string();
-        Some(if zoned == Some(true) { text } else { text.replace("ct_next(dnat);", "ct_next;") })
+        if zoned == Some(true) {
+            return Some(text);
+        }
+        let text = text.replace("ct_next(dnat);", "ct_next;");
+        Some(text.replace("ct_commit_nat(dnat);", "ct_commit_nat;"))
     }
 
     /// Adds a node where the operation under way writes.
@@ -130,7 +134,7 @@ impl<'a> Tracer<'a> {
             "{table:2}. {place}{}, priority {}, uuid {:08x}",
             self.names.in_text(&flow.matches),
             rule.priority,
-            rule.flow.0 >> 96
+            flow.uuid.as_u128() >> 96
         )
     }
 
@@ -188,7 +192,9 @@ impl Observer for &Tracer<'_> {
         let actions = flow.and_then(|flow| Some((flow, self.whole.actions(flow)?)));
         match actions {
             Some((flow, actions)) => {
-                let zoned = flow.actions.contains("ct_next(");
+                let zoned = ["ct_next(", "ct_commit_nat("]
+                    .iter()
+                    .any(|action| flow.actions.contains(action));
                 Tracer::list(&mut record, node, &actions.list, zoned)
             }
             None => Place { node, list: HIDDEN },

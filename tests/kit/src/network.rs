@@ -138,15 +138,18 @@ impl Network {
 
     fn add(&mut self, words: &str) {
         self.commands.push("--".into());
-        // A quoted part is one word, spaces and all.
-        let mut quoted = false;
-        for part in words.split('\'') {
-            if quoted {
-                self.commands.push(part.into());
-            } else {
-                self.commands.extend(part.split_whitespace().map(str::to_owned));
+        // What stands between single quotes is part of one word, spaces and all.
+        let (mut word, mut quoted) = (String::new(), false);
+        for letter in words.chars().chain([' ']) {
+            match letter {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => {
+                    if !word.is_empty() {
+                        self.commands.push(std::mem::take(&mut word));
+                    }
+                }
+                other => word.push(other),
             }
-            quoted = !quoted;
         }
     }
 
@@ -179,13 +182,13 @@ impl Network {
         }
         if self.has(Feature::Localport) {
             self.add("lsp-add s1 s1l -- lsp-set-type s1l localport");
-            self.add("lsp-set-addresses s1l '02:00:00:00:01:bb 10.0.1.187'");
+            self.add(r#"lsp-set-addresses s1l '02:00:00:00:01:bb 10.0.1.187'"#);
             self.end("s1l", 1, "02:00:00:00:01:bb", 187);
         }
         if self.has(Feature::Virtual) {
             self.add("lsp-add s1 s1v -- lsp-set-type s1v virtual");
-            self.add("lsp-set-addresses s1v '02:00:00:00:01:cc 10.0.1.204'");
-            self.add("set Logical_Switch_Port s1v options:virtual-ip=10.0.1.204 options:virtual-parents=s1p1,s1p2");
+            self.add(r#"lsp-set-addresses s1v '02:00:00:00:01:cc 10.0.1.204'"#);
+            self.add(r#"set Logical_Switch_Port s1v options:virtual-ip=10.0.1.204 options:virtual-parents='"s1p1,s1p2"'"#);
             self.addresses4.push("10.0.1.204".into());
         }
     }
@@ -237,7 +240,7 @@ impl Network {
         self.add("lrp-add gw gw-join 02:00:00:00:f8:02 100.64.0.2/24 fd64::2/64");
         self.patch("join", "join-gw", "gw-join");
         self.add("ls-add out -- lsp-add out out1");
-        self.add("lsp-set-addresses out1 '02:00:00:00:0a:05 172.30.0.5 2001:db8:30::5'");
+        self.add(r#"lsp-set-addresses out1 '02:00:00:00:0a:05 172.30.0.5 2001:db8:30::5'"#);
         self.add("lrp-add gw gw-out 02:00:00:00:fa:01 172.30.0.1/24 2001:db8:30::1/64");
         self.patch("out", "out-gw", "gw-out");
         self.add("lr-route-add gw 10.0.0.0/16 100.64.0.1 -- lr-route-add gw fd00::/16 fd64::1");
@@ -264,8 +267,7 @@ impl Network {
     /// ACLs, QoS.
     fn policy(&mut self, dice: &mut Dice) {
         if self.has(Feature::StatelessAcls) || self.has(Feature::StatefulAcls) {
-            self.add("create Address_Set name=as4 addresses='10.0.1.1,10.0.2.0/24,172.16.0.200'");
-            self.commands.retain(|word| !word.is_empty());
+            self.add(r#"create Address_Set name=as4 addresses='"10.0.1.1","10.0.2.0/24","172.16.0.200"'"#);
             self.add("pg-add pg1 s1p1 s2p1 -- pg-add pg2 s1p2 s2p1");
         }
         let stateful = self.has(Feature::StatefulAcls);
@@ -354,9 +356,8 @@ impl Network {
     /// DHCP, DNS, load balancers, multicast, router advertisements.
     fn services(&mut self, dice: &mut Dice) {
         if self.has(Feature::Dhcp) {
-            self.add("--id=@d4 create DHCP_Options cidr=10.0.1.0/24 options:server_id=10.0.1.254 options:server_mac=02:00:00:00:f1:01 options:lease_time=3600 options:router=10.0.1.254");
-            self.add("--id=@d6 create DHCP_Options cidr='\"fd00:1::/64\"' options:server_id=02:00:00:00:f1:01");
-            self.join_last_words();
+            self.add(r#"--id=@d4 create DHCP_Options cidr='"10.0.1.0/24"' options:server_id=10.0.1.254 options:server_mac='"02:00:00:00:f1:01"' options:lease_time=3600 options:router=10.0.1.254"#);
+            self.add(r#"--id=@d6 create DHCP_Options cidr='"fd00:1::/64"' options:server_id='"02:00:00:00:f1:01"'"#);
             self.add("set Logical_Switch_Port s1p1 dhcpv4_options=@d4 dhcpv6_options=@d6");
         }
         if self.has(Feature::Dns) {
@@ -392,12 +393,11 @@ impl Network {
             self.add("set Load_Balancer lb6 options:affinity_timeout=60");
         }
         if self.has(Feature::Templates) {
-            self.add("create Chassis_Template_Var chassis=hv1 variables:vip=10.96.0.7 variables:backends='\"10.0.1.1:80\"'");
-            self.join_last_words();
+            self.add(r#"create Chassis_Template_Var chassis=hv1 variables:vip=10.96.0.7 variables:backends='"10.0.1.1:80"'"#);
             self.add("--template lb-add lb7 '^vip:80' '^backends' tcp ipv4 -- ls-lb-add s1 lb7");
         }
         if self.has(Feature::Multicast) {
-            self.add("set Logical_Switch s1 other_config:mcast_snoop=true other_config:mcast_querier=true other_config:mcast_eth_src=02:00:00:00:01:ee other_config:mcast_ip4_src=10.0.1.250 other_config:mcast_flood_unregistered=true");
+            self.add(r#"set Logical_Switch s1 other_config:mcast_snoop=true other_config:mcast_querier=true other_config:mcast_eth_src='"02:00:00:00:01:ee"' other_config:mcast_ip4_src=10.0.1.250 other_config:mcast_flood_unregistered=true"#);
             self.add("set Logical_Router r0 options:mcast_relay=true");
             self.add("set Logical_Switch_Port s1p2 options:mcast_flood=true options:mcast_flood_reports=true");
         }
@@ -410,18 +410,10 @@ impl Network {
             self.addresses4.push("10.0.1.240".into());
         }
         if self.has(Feature::ArpProxy) {
-            self.add("set Logical_Switch_Port s1-r0 options:arp_proxy='\"10.0.1.99 169.254.0.1\"'");
-            self.join_last_words();
+            self.add(
+                r#"set Logical_Switch_Port s1-r0 options:arp_proxy='"10.0.1.99 169.254.0.1"'"#,
+            );
             self.addresses4.extend(["10.0.1.99".into(), "169.254.0.1".into()]);
-        }
-    }
-
-    /// Puts the last two words together: a key and the quoted value behind it.
-    fn join_last_words(&mut self) {
-        if let Some(value) = self.commands.pop()
-            && let Some(key) = self.commands.last_mut()
-        {
-            key.push_str(&value);
         }
     }
 

@@ -11,14 +11,14 @@ use ovn_xdp_port::nested::Nested;
 use ovn_xdp_port::{Polling, Ports, PortsConfig, PortsError};
 
 /// Two workloads `w1` and `w2` on a host, with addresses 10.8.0.1, 10.8.0.2 and fd08::1, fd08::2.
-struct Pair {
-    ports: Ports,
-    host: String,
-    workloads: [String; 2],
-    lab: Lab,
+pub struct Pair {
+    pub ports: Ports,
+    pub host: String,
+    pub workloads: [String; 2],
+    pub lab: Lab,
 }
 
-fn pair(config: PortsConfig, cross: Cross) -> Pair {
+pub fn pair(config: PortsConfig, cross: Cross) -> Pair {
     let mut lab = Lab::new();
     let host = lab.namespace("host");
     let workloads = [lab.namespace("w1"), lab.namespace("w2")];
@@ -36,7 +36,7 @@ fn pair(config: PortsConfig, cross: Cross) -> Pair {
     Pair { ports, host, workloads, lab }
 }
 
-fn config(system_id: &str, polling: Polling) -> PortsConfig {
+pub fn config(system_id: &str, polling: Polling) -> PortsConfig {
     PortsConfig { system_id: system_id.into(), polling, ..PortsConfig::default() }
 }
 
