@@ -4,6 +4,7 @@
 use clap::{Args, Parser, Subcommand};
 use ovn_xdp_control::api::unixctl;
 use ovn_xdp_control::config::{Config, Tls, default_socket};
+use ovn_xdp_control::lflow::{Given, Layout, Lflow as Texts, Step};
 use ovn_xdp_control::{check, daemon, start_logging};
 use ovn_xdp_demo::DemoOptions;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ enum Command {
     Flows(ReadOf),
     /// Lists the tables of local datapaths, and how each is looked up.
     Tables(ReadOf),
+    /// Lists the verdicts that the workers keep for connections.
+    Connections(Read),
     /// Counts what was dropped, by reason.
     Drops(Read),
     /// Lists the workers of a running chassis.
@@ -71,6 +74,11 @@ enum Command {
     /// It says how many flows, expressions, programs and tables there are, and what they take. The
     /// exit status is 1 if any flow does not compile or holds an action that is not executed.
     Check(Check),
+    /// Answers matches and actions, a line for a line of stdin, with their canonical text or error.
+    ///
+    /// What OVN's `ovstest test-ovn` prints, without OpenFlow. Where an error is, is said on stderr.
+    /// What stands behind a # does not count.
+    Lflow(Lflow),
     /// Tells what becomes of a packet in the logical network, as ovn-trace does.
     ///
     /// MICROFLOW is an expression such as 'inport == "vm1" && eth.src == 0a:00:00:00:00:01 && ...'.
@@ -130,9 +138,67 @@ struct Check {
     ca_cert: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Lflow {
+    #[command(subcommand)]
+    step: LflowStep,
+    /// Members of an address set; may be repeated.
+    #[arg(long, global = true, value_name = "NAME=ADDRESS,…")]
+    address_set: Vec<String>,
+    /// Members of a port group.
+    #[arg(long, global = true, value_name = "NAME=PORT,…")]
+    port_group: Vec<String>,
+    /// A port that is resident here.
+    #[arg(long, global = true, value_name = "NAME=KEY")]
+    port: Vec<String>,
+    /// What ^NAME stands for.
+    #[arg(long, global = true, value_name = "NAME=TEXT")]
+    template: Vec<String>,
+    /// A DHCPv4 option that put_dhcp_opts knows.
+    #[arg(long, global = true, value_name = "NAME=CODE,TYPE")]
+    dhcp_option: Vec<String>,
+    /// A DHCPv6 option that put_dhcpv6_opts knows.
+    #[arg(long, global = true, value_name = "NAME=CODE,TYPE")]
+    dhcpv6_option: Vec<String>,
+    /// In the dialect of flows tagged acl_ct_translation=true.
+    #[arg(long, global = true)]
+    acl_ct_translation: bool,
+    /// Actions are of the egress pipeline.
+    #[arg(long, global = true)]
+    egress: bool,
+    /// Table of the pipeline that actions are in.
+    #[arg(long, global = true, default_value_t = 10)]
+    table: u8,
+    /// Adds the sets, groups, ports, options and broken symbols that `ovstest test-ovn` has, and
+    /// lays actions out as it does.
+    #[arg(long, global = true)]
+    ovstest: bool,
+}
+
+#[derive(Subcommand)]
+enum LflowStep {
+    /// A match as it is read.
+    ParseExpr,
+    /// With prerequisites, over whole fields.
+    AnnotateExpr,
+    /// With == as the only operator, and ports resident or not.
+    SimplifyExpr,
+    /// An OR of ANDs of tests of single fields.
+    NormalizeExpr,
+    /// 1 or 0: whether a packet matches.
+    EvaluateExpr {
+        /// A match that describes the packet.
+        microflow: String,
+    },
+    /// Actions, followed by "has prereqs" and what they add to the match.
+    ParseActions,
+}
+
 fn main() -> ExitCode {
-    start_logging();
-    let outcome = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    // A command that answers and ends says nothing beside its answer, unless something is wrong.
+    start_logging(if matches!(command, Command::Run { .. }) { "info" } else { "warn" });
+    let outcome = match command {
         Command::Run { config } => run(&config),
         Command::Show(read) => read.run("show", None),
         Command::Ports(read) => read.run("ports", None),
@@ -140,6 +206,7 @@ fn main() -> ExitCode {
         Command::Tunnels(read) => read.run("tunnels", None),
         Command::Flows(ReadOf { read, datapath }) => read.run("flows", datapath.as_deref()),
         Command::Tables(ReadOf { read, datapath }) => read.run("tables", datapath.as_deref()),
+        Command::Connections(read) => read.run("connections", None),
         Command::Drops(read) => read.run("drops", None),
         Command::Workers(read) => read.run("workers", None),
         Command::Memory(read) => read.run("memory/show", None),
@@ -147,6 +214,7 @@ fn main() -> ExitCode {
         Command::Transact { daemon, operations } => transact(&daemon, operations),
         Command::Watch { daemon, drops } => watch(&daemon, drops),
         Command::Check(check) => check.run(),
+        Command::Lflow(lflow) => lflow.run(),
         Command::Trace(trace) => trace.run(),
         Command::Demo { live } => ovn_xdp_demo::run(DemoOptions { live, binary: None }),
     };
@@ -232,6 +300,42 @@ impl Socket {
                 directory.display()
             ),
         }
+    }
+}
+
+impl Lflow {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let texts = Texts::new(Given {
+            address_sets: self.address_set,
+            port_groups: self.port_group,
+            ports: self.port,
+            templates: self.template,
+            dhcp_options: self.dhcp_option,
+            dhcpv6_options: self.dhcpv6_option,
+            acl_ct_translation: self.acl_ct_translation,
+            egress: self.egress,
+            table: self.table,
+            ovstest: self.ovstest,
+        });
+        let texts = match texts {
+            Ok(texts) => texts,
+            Err(wrong) => {
+                eprintln!("ovn-xdp: {wrong}");
+                return Ok(ExitCode::from(2));
+            }
+        };
+        let layout = if self.ovstest { Layout::Ovstest } else { Layout::Line };
+        let step = match &self.step {
+            LflowStep::ParseExpr => Step::Parse,
+            LflowStep::AnnotateExpr => Step::Annotate,
+            LflowStep::SimplifyExpr => Step::Simplify,
+            LflowStep::NormalizeExpr => Step::Normalize,
+            LflowStep::EvaluateExpr { microflow } => texts.microflow(microflow)?,
+            LflowStep::ParseActions => Step::Actions(layout),
+        };
+        let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+        texts.answer_all(&step, input, std::io::BufWriter::new(output), std::io::stderr())?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::topology::{PORTS, Place, Port};
-use ovn_xdp_kit::traffic;
+use ovn_xdp_kit::traffic::{self, Numbered};
+use ovn_xdp_kit::wait::{self, PATIENCE};
 use ovn_xdp_kit::workload::Workload;
 
 const EACH: Duration = Duration::from_secs(5);
@@ -163,4 +164,22 @@ fn a_chassis_that_leaves_takes_its_rows_and_ports_with_it_and_one_that_stops_doe
     assert_eq!(chassis(&mixed), ["hv2"]);
     mixed.central.wait_bound("vm1", None).unwrap();
     mixed.central.wait_bound("vm1-red", None).unwrap();
+}
+
+/// Nor while the rows of its ports are on their way from the server.
+#[test]
+fn no_frame_is_taken_for_one_of_an_interface_without_a_port_while_a_chassis_connects() {
+    let mut mixed = start();
+    let (from, to) = (mixed.workload("vm1-red"), mixed.workload("vm2-red"));
+    let target = to.addresses().v4.into();
+    let stream = Numbered::start(from.namespace(), to.namespace(), target).unwrap();
+    mixed.hv1.terminate().unwrap();
+    mixed.hv1.start().unwrap();
+    let before = stream.tally().received;
+    wait::until("datagrams to arrive again", PATIENCE, || {
+        let received = stream.tally().received - before;
+        if received > 50 { Ok(()) } else { Err(format!("{received} did")) }
+    })
+    .unwrap();
+    assert_eq!(mixed.hv1.drops("no-port").unwrap(), 0);
 }

@@ -144,6 +144,27 @@ fn a_workloads_interface_that_is_replaced_or_renamed_is_followed() {
     vm1(&lab, "when its interface has its name again");
 }
 
+/// From its first frame on, which it sent before anybody listened, a workload has a logical port.
+#[test]
+fn no_frame_is_taken_for_one_of_an_interface_without_a_port_while_a_chassis_starts() {
+    let mut lab = Lab::start();
+    let [from, to] = ["vm1", "vm2"].map(|name| lab.workloads.get(name).unwrap());
+    let target = to.addresses().v4.into();
+    let stream = traffic::Numbered::start(from.namespace(), to.namespace(), target).unwrap();
+    for _ in 0..3 {
+        lab.hypervisors[0].terminate().unwrap();
+        lab.hypervisors[0].start().unwrap();
+        let before = stream.tally().received;
+        wait::until("datagrams to arrive again", PATIENCE, || {
+            let received = stream.tally().received - before;
+            if received > 50 { Ok(()) } else { Err(format!("{received} did")) }
+        })
+        .unwrap();
+        assert_eq!(lab.hypervisors[0].drops("no-port").unwrap(), 0);
+    }
+    drop(stream);
+}
+
 #[test]
 fn a_chassis_that_leaves_gives_the_kernels_neighbours_back() {
     let mut lab = Lab::start();

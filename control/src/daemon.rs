@@ -7,6 +7,7 @@ mod attachments;
 mod barrier;
 mod central;
 mod compiled;
+mod connections;
 pub mod engine;
 pub mod events;
 mod local;
@@ -15,13 +16,11 @@ pub mod quiet;
 mod read;
 mod report;
 
-use crate::api::command::{self, Command};
+use crate::api::command::{self, Command, Section};
 use crate::api::unixctl::{Answer, ApiError, Request, Server};
 use crate::config::{Config, Fault};
 use crate::host::netlink::{self, Host, HostError};
 use crate::host::path::Paths;
-use crate::local::schema;
-use crate::local::store::{Store, StoreError};
 use crate::southbound::binding::PortRow;
 use crate::southbound::chassis::{ChassisRow, EncapRow, PrivateRow};
 use crate::southbound::learn;
@@ -34,6 +33,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ovn_xdp_compile::southbound::monitored;
 use ovn_xdp_datapath::learn::Learned;
 use ovn_xdp_datapath::publisher::Publisher;
+use ovn_xdp_local::schema;
+use ovn_xdp_local::store::{Store, StoreError};
 use ovn_xdp_ovsdb::client::{self, Event};
 use ovn_xdp_ovsdb::monitor::Wanted;
 use ovn_xdp_ovsdb::remote::{Remote, RemoteError};
@@ -112,6 +113,7 @@ pub struct Daemon {
     /// Version of the Southbound's schema.
     schema: Option<String>,
     answers: local::Answers,
+    listings: connections::Listings,
     events: events::Events,
     writes: FuturesUnordered<Written>,
     jitter: RandomState,
@@ -173,6 +175,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         central,
         schema: None,
         answers: local::Answers::default(),
+        listings: connections::Listings::default(),
         events: events::Events::default(),
         writes: FuturesUnordered::new(),
         jitter: RandomState::new(),
@@ -236,6 +239,7 @@ impl Daemon {
                 return self.end(ending).await;
             }
             self.settle_answers();
+            self.settle_listings();
             self.tell_watchers();
             let due = [self.engine.deadline(), self.events.deadline()].into_iter().flatten().min();
             let due = due.map(|due| self.started + due);
@@ -421,6 +425,9 @@ impl Daemon {
         let outcome = match Command::parse(&method, params) {
             Ok(Command::Transact { operations, as_text }) => {
                 return self.transact(&operations, as_text, answer);
+            }
+            Ok(Command::Read { section: Section::Connections, json, .. }) => {
+                return self.list_connections(json, answer);
             }
             Ok(Command::Watch(wish)) => {
                 let receiver = self.events.watch(wish, self.scene());

@@ -7,14 +7,14 @@ pub mod config;
 pub mod contents;
 pub mod daemon;
 pub mod host;
-pub mod local;
+pub mod lflow;
 pub mod log;
 pub mod progress;
 pub mod southbound;
 pub mod trace;
 pub mod tunnels;
 
-/// Sends what is logged to stderr; `RUST_LOG` chooses, `info` if it is not set.
-pub fn start_logging() {
-    log::start();
+/// Sends what is logged to stderr; `RUST_LOG` chooses, `level` if it is not set.
+pub fn start_logging(level: &str) {
+    log::start(level);
 }

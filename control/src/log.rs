@@ -8,10 +8,10 @@ type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 static RELOAD: OnceLock<Reload> = OnceLock::new();
 static FILTER: Mutex<String> = Mutex::new(String::new());
 
-/// Logs to stderr, by `RUST_LOG` or at `info`.
-pub(crate) fn start() {
+/// Logs to stderr, by `RUST_LOG` or at `level`.
+pub(crate) fn start(level: &str) {
     let text = std::env::var("RUST_LOG").ok().filter(|text| EnvFilter::try_new(text).is_ok());
-    let text = text.unwrap_or_else(|| "info,netlink_proto=error".to_owned());
+    let text = text.unwrap_or_else(|| format!("{level},netlink_proto=error"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&text))
         .with_writer(std::io::stderr)

@@ -178,6 +178,11 @@ impl Cache {
         evicted
     }
 
+    /// The verdicts that are kept.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.sets.iter().flat_map(|set| &set.entries).filter_map(|entry| entry.as_deref())
+    }
+
     /// How many verdicts are kept.
     pub fn len(&self) -> usize {
         self.sets.iter().map(|set| WAYS - set.free()).sum()

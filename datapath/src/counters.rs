@@ -4,6 +4,8 @@
 //! store. A lock is taken only when a worker sees a port for the first time.
 
 use crate::key::{DatapathKey, FlowId, PortKey};
+use crate::listing::Listing;
+use crate::path::Paths;
 use crate::verdict::Drop;
 use ovn_xdp_abi::drop::DropReason;
 use std::collections::HashMap;
@@ -157,6 +159,10 @@ pub struct WorkerCounters {
     pub drops: Drops,
     /// Drops of packets that walked, by flow; each is among the drops of its port or above as well.
     pub flow_drops: FlowDrops,
+    /// What packets that walked passed, by flow.
+    pub paths: Paths,
+    /// What control asks to see of the cache.
+    pub listing: Listing,
     ports: Mutex<HashMap<PortId, Arc<PortCounters>>>,
 }
 

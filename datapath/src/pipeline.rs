@@ -15,6 +15,7 @@ use crate::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId};
 use crate::learn::Learned;
 use crate::observe::{Decision, Lookup, Observer};
 use crate::parse::{Layers, Parsed};
+use crate::path::{self, Path};
 use crate::program::{Agent, Connection, Message, Op, Pipeline};
 use crate::publish::{Attachment, Datapath, Generation, Place, Port};
 use crate::rewrite::{Rewrite, TtlChange};
@@ -150,6 +151,11 @@ pub trait Surroundings {
     /// What counts the packets that a flow drops for a reason.
     fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop>;
 
+    /// What counts the packets that pass these flows, if anything does.
+    fn path(&mut self, _flows: &[FlowId]) -> Option<Arc<Path>> {
+        None
+    }
+
     /// Whether another error about a packet too big may be sent now.
     fn may_send_error(&mut self) -> bool;
 }
@@ -189,6 +195,7 @@ pub fn walk<O: Observer, S: Surroundings>(
     }
     let drop = walk.drop.filter(|_| walk.outputs.is_empty());
     let drop = drop.map(|(reason, flow)| walk.surroundings.dropped(reason, flow));
+    let path = walk.surroundings.path(&walk.flows);
     let guarded = packet.parsed.guarded;
     let expires = if walk.learned.is_empty() { u64::MAX } else { REPORT_AGAIN };
     Walked {
@@ -196,6 +203,7 @@ pub fn walk<O: Observer, S: Surroundings>(
             outputs: walk.outputs.into(),
             drop,
             arrival,
+            path,
             guard: (walk.guard, guarded & walk.guard),
             lengths: walk.lengths,
             ttl_above: walk.ttl_above,
@@ -230,6 +238,8 @@ struct Walk<'g, 'p, 'o, O: Observer, S> {
     ttl_above: u8,
     rests_on: SmallVec<[Dependency; 8]>,
     cacheable: bool,
+    /// Flows that were passed, by all copies, one more than a path may have at most.
+    flows: SmallVec<[FlowId; 48]>,
     tables: u32,
     work: SmallVec<[Branch<'g, O::Place>; 1]>,
     /// In the whole network: the packet as the last branch left it.
@@ -293,6 +303,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
             ttl_above: 0,
             rests_on: SmallVec::new(),
             cacheable: !packet.parsed.is_resolution(),
+            flows: SmallVec::new(),
             tables: 0,
             work: SmallVec::new(),
             ended: None,
@@ -423,7 +434,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                 let op = Op::Next(pass.to.0, pass.to.1);
                 branch.place = self.observer.op(branch.place, at, &op, &branch.context);
             }
-            branch.flow = pass.flow;
+            self.pass(&mut branch.flow, pass.flow);
             (pipeline, table) = pass.to;
         };
         let sets = &self.generation.sets;
@@ -440,9 +451,17 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
         let Some(rule) = rule else {
             return Err(DropReason::LogicalFlow);
         };
-        branch.flow = rule.flow;
+        self.pass(&mut branch.flow, rule.flow);
         branch.at = At::Program(pipeline, table, &rule.program.0, 0);
         Ok(true)
+    }
+
+    /// A flow is the last on the way now.
+    fn pass(&mut self, last: &mut FlowId, flow: FlowId) {
+        *last = flow;
+        if self.flows.len() <= path::LONGEST {
+            self.flows.push(flow);
+        }
     }
 
     /// Notes that bits of the guarded slot decided something.

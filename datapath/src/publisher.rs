@@ -78,6 +78,12 @@ impl Publisher {
         number
     }
 
+    /// Wakes the workers, for them to look whether anything is asked of them.
+    pub fn wake(&self) {
+        let workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().for_each(|worker| (worker.wake)());
+    }
+
     /// Joins as a worker. `wake` must make the worker call [`Reader::refresh`] soon, from any
     /// thread, without blocking.
     pub fn join(&self, wake: impl Fn() + Send + Sync + 'static) -> Reader {
@@ -140,6 +146,11 @@ impl Reader {
     /// The newest generation.
     pub fn current(&self) -> Arc<Generation> {
         self.shared.current.load_full()
+    }
+
+    /// Calls the listeners of [`Publisher::on_progress`]: control waits for an answer.
+    pub fn tell(&self) {
+        self.progress();
     }
 
     fn progress(&self) {

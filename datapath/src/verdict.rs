@@ -8,6 +8,7 @@ use crate::classify::Domain;
 use crate::counters::{Counter, PortCounters};
 use crate::geneve::Outer;
 use crate::key::{DatapathKey, FlowId, InterfaceId, TunnelId};
+use crate::path::Path;
 use crate::publish::{Generation, Tag};
 use crate::rewrite::Rewrite;
 use ovn_xdp_abi::drop::DropReason;
@@ -23,6 +24,8 @@ pub struct Verdict {
     pub drop: Option<Arc<Drop>>,
     /// The port that the packet came from, as its counters.
     pub arrival: Option<Arc<PortCounters>>,
+    /// The logical flows that it passed, as what counts there; none where nobody counts.
+    pub path: Option<Arc<Path>>,
     /// Bits of slot 12 that were consulted, and their values.
     pub guard: (u128, u128),
     /// Wire lengths, tags beside the frame counted, for which the verdict holds; inclusive.

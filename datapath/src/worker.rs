@@ -12,12 +12,14 @@ use crate::frame::{Frame, Io, VlanHeader};
 use crate::geneve;
 use crate::key::{DatapathKey, FlowId, InterfaceId, VlanId};
 use crate::learn::{Learned, Learner};
+use crate::listing::{self, Connection};
 use crate::observe::Observer;
 use crate::parse::{Network, Parsed, parse};
+use crate::path::Path;
 use crate::pipeline::{self, Packet, Start, Surroundings, Walked};
 use crate::publish::Generation;
 use crate::publisher::Reader;
-use crate::verdict::{Drop, Verdict};
+use crate::verdict::{Dependency, Drop, Target, Verdict};
 use crossbeam_channel::Sender;
 use hashbrown::HashMap;
 use ovn_xdp_abi::drop::DropReason;
@@ -79,6 +81,41 @@ impl Worker {
     /// Takes up the newest generation; call once per batch of frames, and when woken.
     pub fn refresh(&mut self) {
         self.reader.refresh(&mut self.generation);
+        if let Some(question) = self.counters.listing.question() {
+            self.list(question);
+        }
+    }
+
+    #[cold]
+    fn list(&mut self, question: u64) {
+        let connection = |entry: &Entry| {
+            let verdict = &entry.verdict;
+            Connection {
+                from: entry.key.from(),
+                fields: Box::new(entry.key.context()),
+                interfaces: verdict
+                    .outputs
+                    .iter()
+                    .filter_map(|output| match output.target {
+                        Target::Interface { to, .. } => Some(to),
+                        Target::Tunnel(_) => None,
+                    })
+                    .collect(),
+                tunnels: verdict
+                    .rests_on
+                    .iter()
+                    .filter_map(|it| match it {
+                        Dependency::Tunnel(id, _) => Some(*id),
+                        _ => None,
+                    })
+                    .collect(),
+                drop: verdict.drop.as_ref().map(|drop| (drop.reason, drop.flow)),
+                holds: verdict.rests_on.iter().all(|it| it.holds(&self.generation)),
+            }
+        };
+        let connections = self.cache.entries().take(listing::MOST).map(connection).collect();
+        self.counters.listing.give(question, connections);
+        self.reader.tell();
     }
 
     /// The generation this worker runs.
@@ -318,6 +355,9 @@ fn count_arrival(verdict: &Verdict, from_workload: bool, wire_len: u32) {
         port.rx_packets.add(1);
         port.rx_bytes.add(u64::from(wire_len));
     }
+    if let Some(path) = &verdict.path {
+        path.count(wire_len);
+    }
 }
 
 struct Own<'w> {
@@ -343,6 +383,10 @@ impl Surroundings for Own<'_> {
         let drop = self.counters.flow_drops.of(reason, flow);
         self.blamed.insert((reason, flow), Arc::clone(&drop));
         drop
+    }
+
+    fn path(&mut self, flows: &[FlowId]) -> Option<Arc<Path>> {
+        Some(self.counters.paths.of(flows))
     }
 
     fn may_send_error(&mut self) -> bool {

@@ -41,6 +41,10 @@ fuzz_target!(|text: &str| {
     match parse_actions(text, &parameters) {
         Ok(actions) => {
             let printed = actions.to_string();
+            // OVN reads `fwd_group;` and prints what it does not read.
+            if printed.contains("fwd_group(") {
+                return;
+            }
             match parse_actions(&printed, &parameters) {
                 Ok(again) => assert_eq!(printed, again.to_string(), "{text}"),
                 Err(error) => panic!("{text}\n{printed}\n{error}"),

@@ -11,7 +11,7 @@ use crate::sets::split_group;
 use crate::southbound::{LogicalFlow, PortBinding, PortType};
 use hashbrown::{HashMap, HashSet};
 use ovn_xdp_datapath::key::DatapathKey;
-use ovn_xdp_datapath::publish::Mac;
+use ovn_xdp_datapath::publish::{Mac, Port};
 use ovn_xdp_logical::action::OptionTable;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -296,6 +296,11 @@ impl Compiler {
     /// Takes away what stands under a key that a port no longer has.
     fn retire(&mut self, old: &PortBinding) {
         let Some(local) = self.locals.get_mut(&old.datapath) else { return };
+        // A row that is taken back may have had the key of another, which keeps it.
+        let taken = |port: &Arc<Port>| *port.name != *old.logical_port;
+        if local.ports.get(&old.key).is_some_and(taken) {
+            return;
+        }
         let mut changed = local.ports.remove_mut(&old.key);
         let neighbours: Vec<_> =
             local.neighbours.keys().filter(|key| key.port == old.key).copied().collect();
@@ -324,6 +329,11 @@ impl Compiler {
                 && local.groups.remove_mut(&old.key)
             {
                 self.touched.insert(old.datapath);
+                // A row that is taken back may have had the key of another, which keeps it.
+                let groups = &self.database.multicast;
+                let others = self.database.multicast_of_datapath.rows(&old.datapath);
+                let same = |row: &Uuid| groups.get(row).is_some_and(|row| row.key == old.key);
+                self.dirty.groups.extend(others.filter(same));
             }
         }
     }

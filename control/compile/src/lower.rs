@@ -176,7 +176,7 @@ impl<R: Resolve> Lowering<'_, R> {
             },
             Action::CtSnatToVip => Connection::SnatToVip,
             Action::CommitEcmpNh { ipv6, protocol } => {
-                Connection::CommitEcmp { ipv6: *ipv6, protocol: *protocol }
+                Connection::CommitEcmp { ipv6: *ipv6, protocol: Some(*protocol) }
             }
             Action::CommitLbAffinity { vip, backend, protocol, timeout } => {
                 Connection::CommitAffinity {

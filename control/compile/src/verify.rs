@@ -6,7 +6,7 @@
 
 use crate::compiler::Compiler;
 use crate::names::Name;
-use crate::report::Flow;
+use crate::sets::split_group;
 use crate::southbound::*;
 use crate::text::World;
 use hashbrown::{HashMap, HashSet};
@@ -39,11 +39,6 @@ impl Compiler {
             StaticMacBinding::TABLE => database.static_macs.contains_key(&row),
             _ => false,
         }
-    }
-
-    /// A flow, as its row has it.
-    pub fn flow_row(&self, row: Uuid) -> Option<Flow> {
-        self.database.flows.get(&row).map(|row| Flow::new(row))
     }
 
     /// Another row with the name or tunnel key of a row, which must be its alone.
@@ -122,7 +117,27 @@ impl Compiler {
         for change in present().filter(|change| &*change.table == LogicalFlow::TABLE) {
             self.verify_flow(change.row).map_err(|reason| Objection { row: change.row, reason })?;
         }
+        for change in changes {
+            for flow in self.bereft(change) {
+                let reason = |problem| format!("flow {flow} names it: {problem}");
+                self.verify_flow(flow)
+                    .map_err(|problem| Objection { row: change.row, reason: reason(problem) })?;
+            }
+        }
         Ok(())
+    }
+
+    /// The flows that were compiled with a set or port group which is not there any more.
+    fn bereft(&self, change: &Change) -> Vec<Uuid> {
+        let gone = change.old.as_ref().and_then(|old| old.string("name").ok());
+        let name = match &*change.table {
+            AddressSet::TABLE => gone.map(|name| Name::AddressSet(name.clone())),
+            PortGroup::TABLE => gone
+                .and_then(|name| split_group(name))
+                .map(|(_, name)| Name::PortGroup(name.into())),
+            _ => None,
+        };
+        name.map(|name| self.names.flows(&name).collect()).unwrap_or_default()
     }
 
     /// The datapath of a port or multicast group.

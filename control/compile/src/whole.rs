@@ -9,10 +9,10 @@ use crate::check::insertions;
 use crate::compiler::{Compiler, Identity};
 use crate::sets::Resolver;
 use crate::southbound::{DatapathBinding, LogicalFlow, MulticastGroup, PortBinding};
-use ovn_xdp_datapath::classify::Clause;
+use ovn_xdp_datapath::classify::{Clause, Rule, Table};
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
-use ovn_xdp_datapath::publish::Generation;
+use ovn_xdp_datapath::publish::{Datapath, Generation};
 use ovn_xdp_logical::action::{Actions, Parameters, Position, parse_actions};
 use ovn_xdp_logical::annotate::Annotated;
 use ovn_xdp_logical::clauses::ClauseError;
@@ -26,6 +26,36 @@ use uuid::Uuid;
 pub struct Whole {
     compiler: Compiler,
     generation: Arc<Generation>,
+    turn: u32,
+}
+
+/// Bits by which the first word of a UUID is turned, so that rules of one priority that match the
+/// same packet are told apart as `ovn-trace` does it: by the buckets of a hash table with so many
+/// rows, whose hash is that word.
+fn turn(rows: usize) -> u32 {
+    (usize::BITS - (rows / 2).leading_zeros()).clamp(2, 31)
+}
+
+fn turned(id: FlowId, turn: u32) -> FlowId {
+    let first = ((id.0 >> 96) as u32).rotate_right(turn);
+    FlowId(u128::from(first) << 96 | id.0 & u128::MAX >> 32)
+}
+
+/// The same network with its rules in that order.
+fn in_order(generation: &Generation, turn: u32) -> Generation {
+    let mut ordered = generation.clone();
+    let table = |table: &Arc<Table>| {
+        let rules =
+            table.rules().map(|rule| Rule { flow: turned(rule.flow, turn), ..rule.clone() });
+        Arc::new(Table::new(rules.collect()))
+    };
+    for (key, datapath) in &generation.datapaths {
+        let mut datapath = Datapath::clone(datapath);
+        datapath.ingress = datapath.ingress.iter().map(table).collect();
+        datapath.egress = datapath.egress.iter().map(table).collect();
+        ordered.datapaths.insert_mut(*key, Arc::new(datapath));
+    }
+    ordered
 }
 
 impl Whole {
@@ -36,8 +66,9 @@ impl Whole {
         compiler.own.whole = true;
         compiler.locality.stale = true;
         compiler.apply(&insertions(rows));
-        let generation = compiler.publish();
-        Self { compiler, generation }
+        let turn = turn(compiler.database.flows.len());
+        let generation = Arc::new(in_order(&compiler.publish(), turn));
+        Self { compiler, generation, turn }
     }
 
     /// What the workers of such a network would run.
@@ -47,6 +78,7 @@ impl Whole {
 
     /// The row of a rule.
     pub fn flow(&self, id: FlowId) -> Option<&LogicalFlow> {
+        let id = turned(id, u32::BITS - self.turn);
         Some(self.compiler.database.flows.get(&Uuid::from_u128(id.0))?)
     }
 

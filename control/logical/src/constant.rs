@@ -19,6 +19,8 @@ pub enum Format {
     Ipv6,
     /// `0a:00:00:00:00:01`
     Ethernet,
+    /// `0x…` of more bits than any field has, so many. It reads, but fits nothing (EX-E5).
+    Wide(u16),
 }
 
 /// An integer constant, masked or not.
@@ -45,6 +47,9 @@ impl Number {
 
     /// The fewest bits that a field must have to be compared with this constant (EX-E5).
     pub fn width(&self) -> u32 {
+        if let Format::Wide(bits) = self.format {
+            return bits.into();
+        }
         if let Some(mask) = self.mask {
             return 128 - mask.leading_zeros();
         }
@@ -53,6 +58,7 @@ impl Number {
             Format::Ipv4 => 32,
             Format::Ipv6 => 128,
             Format::Ethernet => 48,
+            Format::Wide(bits) => bits.into(),
         }
     }
 }
@@ -61,7 +67,7 @@ fn write_value(f: &mut fmt::Formatter<'_>, value: u128, format: Format) -> fmt::
     match format {
         Format::Decimal => write!(f, "{value}"),
         Format::Hexadecimal if value == 0 => f.write_str("0"),
-        Format::Hexadecimal => write!(f, "{value:#x}"),
+        Format::Hexadecimal | Format::Wide(_) => write!(f, "{value:#x}"),
         Format::Ipv4 => write!(f, "{}", Ipv4Addr::from(value as u32)),
         Format::Ipv6 => write!(f, "{}", Ipv6Addr::from(value)),
         Format::Ethernet => {

@@ -4,6 +4,7 @@
 //! was found and what would have been accepted. Messages are worded as OVN words them, because
 //! that is what operators search for. A flow with an error is skipped, never fatal (ACT-P7).
 
+use crate::canonical::AnnotateError;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -82,6 +83,9 @@ pub enum Problem {
     /// EX-E7 on a set.
     #[error("Only == and != operators may be used with value sets.")]
     OrderOnSet,
+    /// EX-E7 on a set without members.
+    #[error("Only == and != operators may be used to compare a field against an empty value set.")]
+    OrderOnEmpty,
     /// EX-E7 on a level of measurement.
     #[error("Only == and != operators may be used with {level} field {field}.")]
     OrderOnLevel {
@@ -147,6 +151,9 @@ pub enum Problem {
          remove its use."
     )]
     UnknownTemplate(Box<str>),
+    /// A symbol's own definition is wrong (EX-S2).
+    #[error(transparent)]
+    Definition(#[from] AnnotateError),
     /// A predicate where something assignable is needed.
     #[error("Predicate symbol {0} used where lvalue required.")]
     PredicateAsField(Box<str>),
@@ -208,7 +215,7 @@ pub enum Lexical {
     #[error("Invalid syntax in hexadecimal constant.")]
     HexSyntax,
     /// EX-T4.
-    #[error("Hexadecimal constant requires more than 128 bits.")]
+    #[error("Hexadecimal constant requires more than 1024 bits.")]
     HexTooLong,
     /// EX-T5.
     #[error("Invalid numeric constant.")]
@@ -289,6 +296,16 @@ pub enum Mismatch {
         right_type: &'static str,
         /// Source.
         right: Box<str>,
+    },
+    /// Both hold strings, but not of one kind.
+    #[error("String fields {left} and {right} are incompatible for {use_}.")]
+    Strings {
+        /// Field on the left.
+        left: Box<str>,
+        /// Field on the right.
+        right: Box<str>,
+        /// "assignment" or "exchange".
+        use_: &'static str,
     },
     /// Widths differ.
     #[error("Can't exchange {left}-bit field with {right}-bit field.")]

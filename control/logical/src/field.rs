@@ -1,7 +1,9 @@
 //! A field or a slice of one, as an action or comparison names it.
 
+use crate::constant::Number;
 use crate::error::Problem;
 use crate::symbol::{Symbol, Writable};
+use ovn_xdp_datapath::classify::Masked;
 use ovn_xdp_datapath::field::Slice;
 use std::fmt;
 
@@ -32,6 +34,13 @@ impl FieldRef {
             .slice
             .bits(self.low as u8, (self.low + self.bits - 1) as u8)
             .unwrap_or(self.symbol.slice)
+    }
+
+    /// What a constant says of the symbol's bits.
+    pub(crate) fn placed(&self, number: &Number) -> Masked {
+        let ones = u128::MAX >> (128 - self.bits.clamp(1, 128));
+        let mask = number.mask.unwrap_or(ones) & ones;
+        Masked { value: (number.value & mask) << self.low, mask: mask << self.low }
     }
 
     /// Whether it holds a port rather than an integer.
@@ -68,7 +77,8 @@ impl FieldRef {
 
     /// The field with the range of its bits, as messages name it.
     pub(crate) fn bit_range(&self) -> String {
-        format!("{}[{}..{}]", self.symbol.name, self.low, self.low + self.bits.max(1) - 1)
+        let last = i64::from(self.low) + i64::from(self.bits) - 1;
+        format!("{}[{}..{last}]", self.symbol.name, self.low)
     }
 }
 

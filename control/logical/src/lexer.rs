@@ -275,6 +275,19 @@ impl<'a> Lexer<'a> {
             Err(error) => return Token::Error(error),
         };
         let mask = match (number.format, format) {
+            (Format::Hexadecimal | Format::Wide(_), Format::Wide(_)) => {
+                number.format = format;
+                mask
+            }
+            (Format::Decimal, Format::Wide(_)) if number.value == 0 => {
+                number.format = format;
+                mask
+            }
+            (Format::Wide(_), Format::Hexadecimal) => {
+                // The mask takes away what no field has.
+                number.format = format;
+                mask
+            }
             (value, mask_format) if value == mask_format => mask,
             (Format::Ipv4, Format::Decimal) if mask <= 32 => prefix_mask(mask as u32, 32),
             (Format::Ipv6, Format::Decimal) if mask <= 128 => prefix_mask(mask as u32, 128),
@@ -315,7 +328,7 @@ impl<'a> Lexer<'a> {
             let value: u64 = text.parse().map_err(|_| Lexical::DecimalTooLarge)?;
             Ok((value.into(), Format::Decimal))
         } else if bytes[0] == b'0' && matches!(bytes.get(1), Some(b'x' | b'X')) {
-            hexadecimal(&bytes[2..], bytes[1] as char).map(|value| (value, Format::Hexadecimal))
+            hexadecimal(&bytes[2..], bytes[1] as char)
         } else if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
             Ok((u32::from(address).into(), Format::Ipv4))
         } else if let Ok(address) = text.parse::<std::net::Ipv6Addr>() {
@@ -326,18 +339,24 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn hexadecimal(digits: &[u8], x: char) -> Result<u128, Lexical> {
+/// The most bits of a constant that reads, although no field has as many.
+const MAX_BITS: u32 = 1024;
+
+fn hexadecimal(digits: &[u8], x: char) -> Result<(u128, Format), Lexical> {
     if digits.is_empty() {
         return Err(Lexical::NoHexDigits(x));
     }
-    let mut value = 0u128;
-    let mut overflow = false;
+    let (mut value, mut bits) = (0u128, 0u32);
     for &digit in digits {
         let digit = (digit as char).to_digit(16).ok_or(Lexical::HexSyntax)?;
-        overflow |= value >> 124 != 0;
+        bits = if bits > 0 { bits.saturating_add(4) } else { 32 - digit.leading_zeros() };
         value = value << 4 | u128::from(digit);
     }
-    if overflow { Err(Lexical::HexTooLong) } else { Ok(value) }
+    match bits {
+        0..=128 => Ok((value, Format::Hexadecimal)),
+        129..=MAX_BITS => Ok((value, Format::Wide(bits as u16))),
+        _ => Err(Lexical::HexTooLong),
+    }
 }
 
 fn ethernet(bytes: &[u8]) -> Option<u128> {

@@ -9,6 +9,7 @@
 
 pub mod action;
 pub mod annotate;
+pub mod canonical;
 pub mod clauses;
 mod conjunction;
 pub mod constant;

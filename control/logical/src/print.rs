@@ -7,7 +7,7 @@ use crate::expr::{Comparison, Expr, Operand, Relation};
 use ovn_xdp_datapath::classify::Masked;
 use std::fmt;
 
-struct Hex(u128);
+pub(crate) struct Hex(pub(crate) u128);
 
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +16,7 @@ impl fmt::Display for Hex {
 }
 
 /// The one run of bits of a mask: its lowest bit and its length.
-fn run(mask: u128) -> Option<(u32, u32)> {
+pub(crate) fn run(mask: u128) -> Option<(u32, u32)> {
     if mask == 0 {
         return None;
     }

@@ -165,6 +165,13 @@ impl Symbols {
         &TRANSLATION
     }
 
+    /// Those of logical flows and, to test errors with, the five that OVN's `ovstest` adds to them:
+    /// what these stand for does not read, or is themselves.
+    pub fn ovstest() -> &'static Self {
+        static OVSTEST: LazyLock<Symbols> = LazyLock::new(crate::vocabulary::ovstest);
+        &OVSTEST
+    }
+
     /// The symbol of this name.
     pub fn get(&self, name: &str) -> Option<&'static Symbol> {
         self.by_name.get(name).copied()
@@ -290,7 +297,7 @@ impl Definitions {
         })
     }
 
-    fn as_symbols(&self) -> Symbols {
+    pub(crate) fn as_symbols(&self) -> Symbols {
         Symbols { by_name: self.table.clone() }
     }
 
@@ -298,7 +305,7 @@ impl Definitions {
     ///
     /// # Errors
     /// If a text does not read, or expands to itself.
-    pub fn finish(self) -> Result<Symbols, SymbolError> {
+    pub fn finish(&mut self) -> Result<Symbols, SymbolError> {
         let symbols = self.as_symbols();
         for symbol in &self.symbols {
             expand(symbol, &symbols, &mut Vec::new())?;

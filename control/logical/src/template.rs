@@ -1,6 +1,8 @@
-//! Template variables (EX-S7): text put in place of `^name` before anything is read.
+//! Template variables (EX-S7): text put in place of `^name` before anything is read, except within
+//! a string in quotes.
 
 use crate::error::{Error, Problem};
+use crate::lexer::{Lexer, Token};
 use std::borrow::Cow;
 
 /// Replaces every `^name` in a match, in actions or in a load balancer's addresses.
@@ -15,29 +17,21 @@ pub fn expand<'a, V: AsRef<str>>(
         return Ok(Cow::Borrowed(text));
     }
     let mut out = String::with_capacity(text.len() + 32);
-    let mut rest = text;
-    while let Some(at) = rest.find('^') {
-        out.push_str(&rest[..at]);
-        let behind = &rest[at + 1..];
-        let length = behind
-            .bytes()
-            .enumerate()
-            .take_while(|&(i, b)| {
-                b.is_ascii_alphabetic() || b == b'_' || b == b'.' || (i > 0 && b.is_ascii_digit())
-            })
-            .count();
-        let (name, tail) = behind.split_at(length);
-        if name.is_empty() {
-            // Left for the lexer to refuse.
-            out.push('^');
-        } else {
-            let value = value(name).ok_or_else(|| {
-                Error::new(text.len() - rest.len() + at, Problem::UnknownTemplate(name.into()))
-            })?;
-            out.push_str(value.as_ref());
+    let (mut lexer, mut copied) = (Lexer::new(text), 0);
+    loop {
+        match lexer.token() {
+            (_, Token::End) => break,
+            (start, Token::Template(name)) => {
+                let value = value(name)
+                    .ok_or_else(|| Error::new(start, Problem::UnknownTemplate(name.into())))?;
+                out.push_str(&text[copied..start]);
+                out.push_str(value.as_ref());
+                copied = lexer.position();
+            }
+            // What is no token is left for the parser to refuse.
+            _ => {}
         }
-        rest = tail;
     }
-    out.push_str(rest);
+    out.push_str(&text[copied..]);
     Ok(Cow::Owned(out))
 }

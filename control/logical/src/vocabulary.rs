@@ -13,6 +13,27 @@ const INNER_IP4_SRC: Slice = Slice::new(13, 0, 32);
 
 /// The symbols of logical flows.
 pub(crate) fn flow() -> Symbols {
+    let mut symbols = flow_definitions();
+    symbols.finish().expect("the vocabulary is consistent")
+}
+
+/// Those and five that are defined wrong, under the names that OVN's `ovstest` gives them.
+pub(crate) fn ovstest() -> Symbols {
+    let mut symbols = flow_definitions();
+    symbols.finish().expect("the vocabulary is consistent");
+    for (name, prerequisite) in [
+        ("bad_prereq", "xyzzy"),
+        ("self_recurse", "self_recurse != 0"),
+        ("mutual_recurse_1", "mutual_recurse_2 != 0"),
+        ("mutual_recurse_2", "mutual_recurse_1 != 0"),
+    ] {
+        symbols.field(name, field::reg(0), Ordinal, Some(prerequisite), Packet);
+    }
+    symbols.port("big_string", field::XXREG0);
+    symbols.as_symbols()
+}
+
+fn flow_definitions() -> Definitions {
     let mut symbols = Definitions::default();
     metadata(&mut symbols);
     connection(&mut symbols);
@@ -30,7 +51,7 @@ pub(crate) fn flow() -> Symbols {
             .field(destination, field::TP_DST, Ordinal, Some(protocol), Packet);
     }
     last(&mut symbols);
-    symbols.finish().expect("the vocabulary is consistent")
+    symbols
 }
 
 /// The symbols of ACLs that read transport fields from the connection (FLD-51).
@@ -198,7 +219,11 @@ fn network(symbols: &mut Definitions) {
         .field("ip6.src", field::IP6_SRC, Ordinal, Some("ip6"), Packet)
         .field("ip6.dst", field::IP6_DST, Ordinal, Some("ip6"), Packet)
         .field("ip6.label", field::IP6_LABEL, Ordinal, Some("ip6"), Packet)
-        .predicate("ip6.mcast_rsvd", "ip6.dst[116..127] == 0xff0 && ip6.dst[0..111] == 0x0")
+        .predicate(
+            "ip6.mcast_rsvd",
+            "ip6.dst == {ff00::, ff01::, ff02::, ff03::, ff04::, ff05::, ff06::, ff07::, ff08::, \
+             ff09::, ff0a::, ff0b::, ff0c::, ff0d::, ff0e::, ff0f::}",
+        )
         .predicate("ip6.mcast_all_nodes", "ip6.dst == {ff01::1, ff02::1}")
         .predicate("ip6.mcast_all_rtrs", "ip6.dst == {ff01::2, ff02::2, ff05::2}")
         .predicate("ip6.mcast_sol_node", "ip6.dst == ff02::1:ff00:0000/104")

@@ -160,7 +160,7 @@ const CANONICAL: &[&str] = &[
     "reg0[0] = check_in_port_sec();",
     "reg0[0] = check_out_port_sec();",
     "commit_ecmp_nh(ipv6 = true, proto = tcp);",
-    "commit_ecmp_nh(ipv6 = false);",
+    "commit_ecmp_nh(ipv6 = false, proto = sctp);",
     "reg9[5] = chk_ecmp_nh();",
     "reg9[5] = chk_ecmp_nh_mac();",
     "commit_lb_aff(vip = \"172.16.0.123:8080\", backend = \"10.0.0.3:8080\", proto = tcp, \
@@ -233,8 +233,8 @@ fn every_error_says_where_what_and_in_ovns_words() {
         ("output; garbage;", 8, "Syntax error at `garbage' expecting action."),
         ("next();", 5, "Syntax error at `)' expecting \"pipeline\" or \"table\"."),
         ("next(10;", 7, "Syntax error at `;' expecting `)'."),
-        ("next(35);", 8, "\"next\" action cannot advance beyond table 34."),
-        ("next(pipeline=egress, table=29);", 31, "\"next\" action cannot advance beyond table 28."),
+        ("next(35);", 8, "\"next\" action cannot advance beyond table 35."),
+        ("next(pipeline=egress, table=29);", 31, "\"next\" action cannot advance beyond table 29."),
         (
             "next(table=ingress, pipeline=egress);",
             11,

@@ -75,6 +75,8 @@ pub enum Section {
     Tables,
     /// Drops by reason.
     Drops,
+    /// Verdicts that the workers keep.
+    Connections,
     /// Workers.
     Workers,
     /// Memory.
@@ -86,6 +88,7 @@ pub enum Section {
 /// What `list-commands` says.
 pub const LIST: &str = "The available commands are:
   connection-status
+  connections             [--json]
   coverage/show
   datapaths               [--json]
   debug/dump-local-bindings
@@ -124,6 +127,7 @@ impl Section {
             "flows" => Self::Flows,
             "tables" => Self::Tables,
             "drops" => Self::Drops,
+            "connections" => Self::Connections,
             "workers" => Self::Workers,
             "memory/show" => Self::Memory,
             "versions" => Self::Versions,
@@ -226,7 +230,7 @@ fn transact(params: Vec<Value>) -> Result<Command, String> {
                     return Err(format!(
                         "transact: expected operations of RFC 7047 as JSON objects, or lists of \
                          them, found {}",
-                        crate::local::value::short(&Value::String(text))
+                        ovn_xdp_local::value::short(&Value::String(text))
                     ));
                 }
             },

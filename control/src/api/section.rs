@@ -20,6 +20,10 @@ pub struct Flow {
     pub table: u8,
     /// `priority`.
     pub priority: u16,
+    /// Frames that passed it since the workers first saw it.
+    pub packets: u64,
+    /// Their bytes, as they arrived.
+    pub bytes: u64,
     /// `match`.
     #[serde(rename = "match")]
     pub matches: String,
@@ -40,6 +44,33 @@ pub struct Stage {
     pub structure: &'static str,
     /// Rules in it.
     pub rules: usize,
+}
+
+/// A verdict that a worker keeps for packets of one connection, in one direction.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Connection {
+    /// Number of the worker.
+    pub worker: usize,
+    /// Interface, or tunnel, that the packets come from.
+    pub from: String,
+    /// IP protocol.
+    pub protocol: u8,
+    /// IP address, or MAC address of what is no IP.
+    pub source: String,
+    /// Port, of what has ports.
+    pub source_port: Option<u16>,
+    /// Where it goes.
+    pub destination: String,
+    /// Port there.
+    pub destination_port: Option<u16>,
+    /// Interfaces and chassis that get the packets.
+    pub to: Vec<String>,
+    /// Why they are dropped, if they are.
+    pub drop: Option<&'static str>,
+    /// By which flow.
+    pub flow: Option<Uuid>,
+    /// Whether it is used as it is; if not, the next packet makes it anew.
+    pub holds: bool,
 }
 
 /// Memory of the daemon.
@@ -68,19 +99,57 @@ pub struct Version {
 
 /// Flows for people.
 pub fn flows(flows: &[Flow]) -> impl fmt::Display + use<> {
-    let titles =
-        ["datapath", "pipeline", "table#", "priority#", "source", "uuid", "match", "actions"];
-    let mut table = Table::new(titles);
+    let mut table = Table::new([
+        "datapath",
+        "pipeline",
+        "table#",
+        "priority#",
+        "frames#",
+        "bytes#",
+        "source",
+        "uuid",
+        "match",
+        "actions",
+    ]);
     for flow in flows {
         table.row([
             flow.datapath.clone(),
             flow.pipeline.to_owned(),
             flow.table.to_string(),
             flow.priority.to_string(),
+            flow.packets.to_string(),
+            bytes(flow.bytes),
             flow.source.to_owned(),
             flow.uuid.to_string(),
             flow.matches.clone(),
             flow.actions.clone(),
+        ]);
+    }
+    table
+}
+
+/// Connections for people.
+pub fn connections(connections: &[Connection]) -> impl fmt::Display + use<> {
+    let mut table =
+        Table::new(["worker#", "from", "protocol#", "source", "destination", "to", "holds"]);
+    let end = |address: &str, port: Option<u16>| match port {
+        Some(port) if address.contains(':') => format!("[{address}]:{port}"),
+        Some(port) => format!("{address}:{port}"),
+        None => address.to_owned(),
+    };
+    for one in connections {
+        let to = match (one.drop, one.flow) {
+            (Some(reason), Some(flow)) => format!("dropped: {reason} by {flow}"),
+            _ => one.to.join(", "),
+        };
+        table.row([
+            one.worker.to_string(),
+            one.from.clone(),
+            one.protocol.to_string(),
+            end(&one.source, one.source_port),
+            end(&one.destination, one.destination_port),
+            to,
+            if one.holds { "yes" } else { "no" }.to_owned(),
         ]);
     }
     table

@@ -136,6 +136,8 @@ pub struct Engine<C, P> {
     stale_tunnels: bool,
     stale: bool,
     attach_again: Option<Duration>,
+    /// Interfaces whose frames are not let in yet, and from which generation on they are.
+    outside: BTreeMap<InterfaceId, Option<u64>>,
 }
 
 impl<C: Compiler, P: Ports> Engine<C, P> {
@@ -174,6 +176,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             stale_tunnels: true,
             stale: true,
             attach_again: None,
+            outside: BTreeMap::new(),
             config,
         }
     }
@@ -326,6 +329,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             }
             turn.again = generation <= self.generation.1;
         }
+        self.admit(turn.conditions.is_some());
         self.claim(writes, &mut turn);
         self.report(clock, &mut turn);
         let due = self.learning.deadline().is_some_and(|due| due <= clock.now);

@@ -49,11 +49,17 @@ pub trait Compiler {
 
 /// Sockets and eBPF.
 pub trait Ports {
-    /// Takes the frames of a workload's interface.
+    /// Takes the frames of a workload's interface from the host. They are dropped until
+    /// [`Ports::admit_interface`].
     ///
     /// # Errors
     /// A line that says why not.
     fn attach_interface(&mut self, name: &str) -> Result<InterfaceId, String>;
+    /// From now on the workers get an interface's frames.
+    ///
+    /// # Errors
+    /// A line that says why not.
+    fn admit_interface(&mut self, id: InterfaceId) -> Result<(), String>;
     /// Lets go of an interface that may be gone already.
     fn detach_interface(&mut self, id: InterfaceId);
     /// Opens a NIC that tunnels leave by; its number for the workers.

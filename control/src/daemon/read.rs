@@ -5,13 +5,14 @@ use super::events::Scene;
 use crate::api::command::Section;
 use crate::api::section::{self, Flow, Memory, Stage, Version};
 use crate::api::show::{Drop, drop_table};
-use crate::local::schema::TABLES;
 use crate::southbound::claim::State;
 use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_datapath::key::FlowId;
 use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_local::schema::TABLES;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ impl Daemon {
             Section::Flows => told(json, &self.flows(datapath), |flows| section::flows(flows)),
             Section::Tables => told(json, &self.stages(datapath), |all| section::stages(all)),
             Section::Drops => told(json, &self.all_drops(), |drops| drop_table(drops)),
+            // The workers are asked first; it is answered when they have (`connections.rs`).
+            Section::Connections => String::new(),
             Section::Memory => told(json, &self.memory(), Clone::clone),
             Section::Versions => told(json, &self.versions(), |all| section::versions(all)),
         }
@@ -53,15 +56,22 @@ impl Daemon {
     /// The flows that the workers run, in the order of the pipelines.
     fn flows(&self, name: Option<&str>) -> Vec<Flow> {
         let compiler = &self.engine.compiler.compiler;
+        let mut passed = HashMap::new();
+        for worker in &self.engine.ports.counters {
+            worker.paths.sum(&mut passed);
+        }
         let mut flows = Vec::new();
         for datapath in self.chosen(name) {
             let tables = datapath.ingress.iter().chain(&datapath.egress);
-            let rows: HashSet<Uuid> = tables
-                .flat_map(|table| table.rules())
-                .map(|rule| Uuid::from_u128(rule.flow.0))
-                .collect();
-            let rows = rows.into_iter().filter_map(|row| compiler.flow_row(row));
-            flows.extend(rows.map(|flow| Flow {
+            let rows: HashSet<FlowId> =
+                tables.flat_map(|table| table.rules()).map(|rule| rule.flow).collect();
+            let rows = rows.into_iter().filter_map(|row| {
+                let (packets, bytes) = passed.get(&row).copied().unwrap_or_default();
+                Some((compiler.flow(row)?, packets, bytes))
+            });
+            flows.extend(rows.map(|(flow, packets, bytes)| Flow {
+                packets,
+                bytes,
                 uuid: flow.uuid,
                 source: self.source(flow.uuid),
                 datapath: datapath.name.clone(),
@@ -151,7 +161,7 @@ impl Daemon {
                 what: "Southbound schema",
                 version: self.schema.clone().unwrap_or_else(none),
             },
-            Version { what: "OVN_Local schema", version: crate::local::schema::version() },
+            Version { what: "OVN_Local schema", version: ovn_xdp_local::schema::version() },
         ]
     }
 
@@ -173,6 +183,8 @@ impl Daemon {
                 *sums.entry(name).or_default() += counter.get();
             }
         }
+        let uncounted = self.engine.ports.counters.iter().map(|worker| worker.paths.other().0);
+        sums.insert("frames_not_by_flow", uncounted.sum());
         let mut text = String::new();
         for (name, total) in sums {
             let _ = writeln!(text, "{name:<24} total: {total}");
@@ -210,7 +222,11 @@ impl Daemon {
     }
 }
 
-fn told<T: Serialize, D: Display>(json: bool, what: &T, people: impl Fn(&T) -> D) -> String {
+pub(super) fn told<T: Serialize, D: Display>(
+    json: bool,
+    what: &T,
+    people: impl Fn(&T) -> D,
+) -> String {
     match json {
         true => pretty(what),
         false => people(what).to_string(),

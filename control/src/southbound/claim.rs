@@ -340,6 +340,11 @@ impl Claims {
         additional.map(|(uuid, _)| Write::LeaveAdditional { row: *uuid }).collect()
     }
 
+    /// Where a port stands that is bound here.
+    pub fn state_of(&self, port: &str) -> Option<State> {
+        Some(self.local.get(self.by_name.get(port)?)?.state)
+    }
+
     /// A port bound here.
     pub fn get(&self, row: Uuid) -> Option<&Local> {
         self.local.get(&row)

@@ -3,11 +3,15 @@
 
 use super::names::Names;
 use ovn_xdp_compile::whole::Whole;
-use ovn_xdp_datapath::field::{self, Context};
+use ovn_xdp_datapath::field::{self, Context, Slice};
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_logical::expr::{Expr, Operand};
 use ovn_xdp_logical::parse::parse;
 use ovn_xdp_logical::symbol::Symbols;
+
+/// Fields that `ovn-trace` leaves at zero whatever the expression says: they fill no byte, and cannot
+/// be set under a mask.
+const IGNORED: [Slice; 2] = [field::IP_DSCP, field::IP_ECN];
 
 /// Why an expression does not make a packet, in `ovn-trace`'s words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -81,6 +85,9 @@ pub fn read(
                 return Err(ambiguous());
             }
             value.value ^= value.mask;
+        }
+        if IGNORED.contains(&literal.field) {
+            continue;
         }
         let kept = packet.get(literal.field) & !value.mask;
         packet.set(literal.field, kept | value.value);

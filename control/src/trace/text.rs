@@ -21,8 +21,11 @@ pub fn ip6(value: u128) -> String {
     Ipv6Addr::from(value).to_string()
 }
 
-/// How many fields are read as what they are, rather than as bits.
-const KNOWN: [(Slice, fn(u128) -> String); 19] = [
+/// How a value is written.
+type Written = fn(u128) -> String;
+
+/// Fields that are read as what they are, rather than as bits.
+const KNOWN: [(Slice, Written); 19] = [
     (field::ETH_SRC, mac),
     (field::ETH_DST, mac),
     (field::ARP_SHA, mac),
@@ -76,6 +79,9 @@ fn tcp_flags(flags: u128) -> String {
     if names.is_empty() { "0".into() } else { names.join("|") }
 }
 
+const MPLS: u16 = 0x8847;
+const MPLS_MULTICAST: u16 = 0x8848;
+
 /// A packet's fields as `ovs-ofctl` writes a flow that matches all of them.
 pub fn packet(packet: &Context) -> String {
     let get = |slice| packet.get(slice);
@@ -85,10 +91,8 @@ pub fn packet(packet: &Context) -> String {
     let v4 = kind == ethertype::IPV4;
     let v6 = kind == ethertype::IPV6;
     let arp = matches!(kind, ethertype::ARP | ethertype::RARP);
-    for (name, slice) in [("pkt_mark", field::PKT_MARK)] {
-        if get(slice) != 0 {
-            let _ = write!(out, "{name}={:#x},", get(slice));
-        }
+    if get(field::PKT_MARK) != 0 {
+        let _ = write!(out, "pkt_mark={:#x},", get(field::PKT_MARK));
     }
     connection(packet, &mut out);
     let keyword = match (kind, number) {
@@ -104,6 +108,7 @@ pub fn packet(packet: &Context) -> String {
         (ethertype::IPV6, _) => "ipv6,",
         (ethertype::ARP, _) => "arp,",
         (ethertype::RARP, _) => "rarp,",
+        (MPLS | MPLS_MULTICAST, _) => "mpls,",
         _ => "",
     };
     out.push_str(keyword);
@@ -117,7 +122,7 @@ pub fn packet(packet: &Context) -> String {
     let tci = get(field::VLAN_TCI);
     if tci & 0x1000 != 0 {
         let _ = write!(out, "dl_vlan={},dl_vlan_pcp={},vlan_tci1=0x0000,", tci & 0xfff, tci >> 13);
-    } else if kind != ethertype::RARP {
+    } else {
         let _ = write!(out, "vlan_tci={tci:#06x},");
     }
     let _ = write!(out, "dl_src={},", mac(get(field::ETH_SRC)));
@@ -138,6 +143,10 @@ pub fn packet(packet: &Context) -> String {
         let _ = write!(out, "arp_op={},", get(field::ARP_OP));
         let _ = write!(out, "arp_sha={},", mac(get(field::ARP_SHA)));
         let _ = write!(out, "arp_tha={},", mac(get(field::ARP_THA)));
+    }
+    if keyword == "mpls," {
+        // The language has no name for any of it.
+        out.push_str("mpls_label=0,mpls_tc=0,mpls_ttl=0,mpls_bos=0,mpls_lse1=0,mpls_lse2=0,");
     }
     if v4 || v6 {
         network(packet, matches!(keyword, "ip," | "ipv6,").then_some(number), &mut out);
@@ -198,11 +207,14 @@ fn network(packet: &Context, number: Option<u8>, out: &mut String) {
                 let _ = write!(out, "nd_tll={},", mac(get(field::ND_TLL)));
             }
         }
-        (_, number) => {
+        // What OVS knows no ports of has none, but IGMP.
+        (ethertype::IPV4, 2) | (_, protocol::TCP | protocol::UDP | protocol::SCTP) => {
+            let number = get(field::IP_PROTO) as u8;
             let _ = write!(out, "tp_src={},tp_dst={},", get(field::TP_SRC), get(field::TP_DST));
             if number == protocol::TCP {
                 let _ = write!(out, "tcp_flags={},", tcp_flags(get(field::TCP_FLAGS)));
             }
         }
+        _ => {}
     }
 }

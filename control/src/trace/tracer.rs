@@ -8,6 +8,7 @@ use ovn_xdp_compile::southbound::PortBinding;
 use ovn_xdp_compile::whole::Whole;
 use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::field::{self, Context};
+use ovn_xdp_datapath::key::PortKey;
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
 use ovn_xdp_datapath::program::{Agent, Op, Pipeline};
 use ovn_xdp_datapath::publish::Datapath;
@@ -27,11 +28,19 @@ pub struct Place {
 /// The list of actions of a table that is not shown.
 const HIDDEN: usize = usize::MAX;
 
+/// Actions of a rule or of a block in it.
+#[derive(Clone, Debug)]
+struct List {
+    actions: Rc<[Action]>,
+    /// The flow names the zone of `ct_next` or `ct_commit_nat`, as newer versions of northd do.
+    zoned: bool,
+}
+
 /// What is written so far.
 #[derive(Default, Debug)]
 pub(super) struct Record {
     pub(super) tree: Tree,
-    lists: Vec<Rc<[Action]>>,
+    lists: Vec<List>,
     /// Where the operation under way writes.
     pub(super) now: Node,
     /// The action of the operation under way.
@@ -47,12 +56,23 @@ impl Record {
     /// The action under way.
     pub(super) fn action(&self) -> Option<&Action> {
         let (list, index) = self.action?;
-        self.lists.get(list)?.get(index)
+        self.lists.get(list)?.actions.get(index)
     }
 
     /// What the operation under way leads to is written below a node.
     pub(super) fn forked_at(&mut self, node: Node) {
         self.forked = Some(Place { node, list: HIDDEN });
+    }
+
+    /// The action under way as text.
+    fn text(&self) -> Option<String> {
+        let zoned = self.action.and_then(|(list, _)| Some(self.lists.get(list)?.zoned));
+        let text = self.action()?.to_string();
+        if zoned == Some(true) {
+            return Some(text);
+        }
+        let text = text.replace("ct_next(dnat);", "ct_next;");
+        Some(text.replace("ct_commit_nat(dnat);", "ct_commit_nat;"))
     }
 
     /// Adds a node where the operation under way writes.
@@ -114,16 +134,16 @@ impl<'a> Tracer<'a> {
             "{table:2}. {place}{}, priority {}, uuid {:08x}",
             self.names.in_text(&flow.matches),
             rule.priority,
-            rule.flow.0 >> 96
+            flow.uuid.as_u128() >> 96
         )
     }
 
     /// Actions as they are named by the places of what runs them.
-    fn list(record: &mut Record, place: Node, actions: &[Action]) -> Place {
+    fn list(record: &mut Record, place: Node, actions: &[Action], zoned: bool) -> Place {
         if actions.is_empty() {
             record.tree.add(place, Kind::Action, "drop;");
         }
-        record.lists.push(actions.into());
+        record.lists.push(List { actions: actions.into(), zoned });
         Place { node: place, list: record.lists.len() - 1 }
     }
 
@@ -134,7 +154,8 @@ impl<'a> Tracer<'a> {
             _ => Vec::new(),
         };
         let node = record.add(Kind::Transformation, title);
-        Self::list(record, node, &nested)
+        let zoned = record.action.is_some_and(|(list, _)| record.lists[list].zoned);
+        Self::list(record, node, &nested, zoned)
     }
 }
 
@@ -168,8 +189,14 @@ impl Observer for &Tracer<'_> {
         let mut record = self.record.borrow_mut();
         let node = record.tree.add(place.node, Kind::Table, self.title(found));
         let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
-        match flow.and_then(|flow| self.whole.actions(flow)) {
-            Some(actions) => Tracer::list(&mut record, node, &actions.list),
+        let actions = flow.and_then(|flow| Some((flow, self.whole.actions(flow)?)));
+        match actions {
+            Some((flow, actions)) => {
+                let zoned = ["ct_next(", "ct_commit_nat("]
+                    .iter()
+                    .any(|action| flow.actions.contains(action));
+                Tracer::list(&mut record, node, &actions.list, zoned)
+            }
             None => Place { node, list: HIDDEN },
         }
     }
@@ -184,7 +211,7 @@ impl Observer for &Tracer<'_> {
         record.action = Some((place.list, at.index));
         record.forked = None;
         let Some(action) = record.action().cloned() else { return place };
-        let text = self.names.in_text(&action.to_string());
+        let text = self.names.in_text(&record.text().unwrap_or_default());
         record.add(Kind::Action, text);
         match (&action, op) {
             (Action::Next { pipeline, .. }, _) if *pipeline != at.pipeline => {
@@ -345,9 +372,16 @@ impl Observer for &Tracer<'_> {
             Decision::Deliver | Decision::Patch => {
                 let kind = port.map_or("", |port| port.kind.label());
                 add(Kind::Output, format!("/* output to \"{name}\", type \"{kind}\" */"));
-                if decision == Decision::Deliver {
+                let port = PortKey::new(outport).and_then(|key| datapath.ports.get(&key));
+                let Some(ovn_xdp_datapath::publish::Place::Patch(peer)) = port.map(|it| &it.place)
+                else {
                     add(Kind::Modify, format!("output(\"{name}\")"));
-                }
+                    return place;
+                };
+                let dp = self.names.datapath(peer.datapath);
+                let inport = self.names.port(peer.datapath, peer.port.get());
+                let text = format!("ingress(dp=\"{dp}\", inport=\"{inport}\")");
+                return below(add(Kind::Pipeline, text));
             }
             Decision::Tunnel => {}
         }

@@ -10,12 +10,14 @@
 //! and the calls that make them; each block says what is owed.
 
 mod ethtool;
+mod handover;
 mod kernel;
 mod namespace;
 mod napi;
 pub mod nested;
 mod netlink;
 mod nic;
+mod patience;
 pub mod ports;
 mod program;
 pub mod report;

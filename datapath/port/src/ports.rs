@@ -14,6 +14,7 @@ use ovn_xdp_abi::map::{Counter, MAX_QUEUES};
 use ovn_xdp_datapath::key::InterfaceId;
 
 use crate::ethtool;
+use crate::handover::Handover;
 use crate::kernel::{self, OldKernel};
 use crate::namespace::Namespace;
 use crate::nic::Nic;
@@ -157,7 +158,7 @@ struct Desk {
     umem: Arc<Umem>,
     mailbox: Arc<Mailbox>,
     statistics: Arc<WorkerStatistics>,
-    trunk: Option<XdpSocket>,
+    trunk: Option<(XdpSocket, Handover)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -201,11 +202,12 @@ impl Ports {
         for queue in 0..config.workers {
             let umem = Arc::new(Umem::new(config.frames)?);
             let socket = trunk.socket(&umem, queue, &mut object)?;
+            let handover = home.run(Handover::open)?;
             desks.push(Desk {
                 umem,
                 mailbox: Arc::new(Mailbox::new()?),
                 statistics: Arc::default(),
-                trunk: Some(socket),
+                trunk: Some((socket, handover)),
                 thread: None,
             });
         }
@@ -222,7 +224,8 @@ impl Ports {
     }
 
     /// Takes the frames of workload `device`, its tap or the host end of its veth, from the host.
-    /// Until [`Ports::detach_interface`] the host's stack sees none of them.
+    /// Until [`Ports::detach_interface`] the host's stack sees none of them, and until
+    /// [`Ports::admit_interface`] the workers neither: the kernel side drops and counts them.
     pub fn attach_interface(&mut self, id: InterfaceId, device: &str) -> Result<(), PortsError> {
         if self.attached.contains_key(&id) {
             return Err(PortsError::InUse(id));
@@ -232,7 +235,8 @@ impl Ports {
             let missing = || PortsError::NoDevice(device.into());
             let index = ifindex(device).ok_or_else(missing)?;
             object.insert("TARGETS", id.0, index)?;
-            object.insert("INTERFACES", index, id.0)?;
+            // Whoever had this index before is another device.
+            object.remove::<u32, u32>("INTERFACES", index);
             let attached = object.attach_tcx("workload", device);
             let link = match attached {
                 Ok(link) if ifindex(device) == Some(index) => Ok(link),
@@ -242,23 +246,30 @@ impl Ports {
                 }
                 Err(error) => Err(error.into()),
             };
-            link.map(|link| (index, link)).inspect_err(|_| {
-                object.remove::<u32, u32>("INTERFACES", index);
-                object.remove::<u32, u32>("TARGETS", id.0);
-            })
+            link.map(|link| (index, link))
+                .inspect_err(|_| object.remove::<u32, u32>("TARGETS", id.0))
         })?;
         if let Ok(mtu) = self.home.run(|| ethtool::mtu(device))
             && mtu > MAX_WORKLOAD_MTU
         {
             tracing::warn!(device, mtu, "frames above {MAX_WORKLOAD_MTU} bytes will be lost");
         }
+        self.tell_device(id, Some(index));
         self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
         Ok(())
+    }
+
+    /// From now on the workers get the frames of an attached workload. False if it is not attached.
+    pub fn admit_interface(&mut self, id: InterfaceId) -> Result<bool, PortsError> {
+        let Some(attached) = self.attached.get(&id) else { return Ok(false) };
+        self.object.insert("INTERFACES", attached.ifindex, id.0)?;
+        Ok(true)
     }
 
     /// Gives a workload back to the host. The device may be gone. False if it was not attached.
     pub fn detach_interface(&mut self, id: InterfaceId) -> bool {
         let Some(Attached { ifindex, link, .. }) = self.attached.remove(&id) else { return false };
+        self.tell_device(id, None);
         self.object.detach_tcx("workload", link);
         self.object.remove::<u32, u32>("TARGETS", id.0);
         // The index may belong to another interface by now, attached under the same number.
@@ -266,6 +277,12 @@ impl Ports {
             self.object.remove::<u32, u32>("INTERFACES", ifindex);
         }
         true
+    }
+
+    fn tell_device(&self, id: InterfaceId, device: Option<u32>) {
+        for desk in &self.desks {
+            desk.mailbox.set_device(id, device);
+        }
     }
 
     /// The attached workloads, with the names and indices that their devices had then.
@@ -311,10 +328,11 @@ impl Ports {
         let cores = self.cores();
         let (ready, is_ready) = mpsc::channel();
         for (number, (desk, forwarder)) in self.desks.iter_mut().zip(forwarders).enumerate() {
-            let Some(trunk) = desk.trunk.take() else { continue };
+            let Some((trunk, handover)) = desk.trunk.take() else { continue };
             let seat = Seat {
                 umem: Arc::clone(&desk.umem),
                 trunk,
+                handover,
                 mailbox: Arc::clone(&desk.mailbox),
                 statistics: Arc::clone(&desk.statistics),
                 polling: self.config.polling,

@@ -10,6 +10,7 @@ use ovn_xdp_abi::trunk::{FROM_WORKLOAD, TO_WORKLOAD, TRUNK_HEADER, TrunkHeader};
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
+use crate::handover::{self, HANDS, Handed, Handover};
 use crate::socket::{RING, XdpSocket};
 use crate::statistics::WorkerStatistics;
 use crate::umem::{CHUNK, HEADROOM, Segment, Umem, UmemFrame};
@@ -38,6 +39,8 @@ pub struct Sockets<'u> {
     nics: Vec<Option<usize>>,
     /// Lane to NIC number; the trunk has none.
     numbers: Vec<Option<u16>>,
+    handover: Handover,
+    handed: Vec<Handed<'u>>,
     statistics: Arc<WorkerStatistics>,
 }
 
@@ -49,8 +52,14 @@ pub(crate) struct Arrival<'u> {
 }
 
 impl<'u> Sockets<'u> {
-    /// Takes the trunk's socket. All of `umem` is this value's, to be used by nobody else.
-    pub(crate) fn new(umem: &'u Umem, trunk: XdpSocket, statistics: Arc<WorkerStatistics>) -> Self {
+    /// Takes the trunk's socket and the way to workloads beside it. All of `umem` is this value's,
+    /// to be used by nobody else.
+    pub(crate) fn new(
+        umem: &'u Umem,
+        trunk: XdpSocket,
+        handover: Handover,
+        statistics: Arc<WorkerStatistics>,
+    ) -> Self {
         let pool = (0..umem.chunks()).rev().collect();
         let mut sockets = Self {
             umem,
@@ -58,6 +67,8 @@ impl<'u> Sockets<'u> {
             lanes: Vec::new(),
             nics: Vec::new(),
             numbers: Vec::new(),
+            handover,
+            handed: Vec::with_capacity(HANDS),
             statistics,
         };
         sockets.add_lane(trunk, None);
@@ -72,6 +83,11 @@ impl<'u> Sockets<'u> {
             self.nics.resize(index + 1, None);
         }
         self.nics[index].get_or_insert(lane);
+    }
+
+    /// Sets or forgets the device of a workload's interface.
+    pub(crate) fn set_device(&mut self, interface: InterfaceId, device: Option<u32>) {
+        self.handover.set(interface, device);
     }
 
     fn add_lane(&mut self, socket: XdpSocket, nic: Option<u16>) -> usize {
@@ -166,10 +182,53 @@ impl<'u> Sockets<'u> {
 
     /// Has the kernel send what was queued since the last call.
     pub(crate) fn flush(&mut self) {
+        self.hand_over();
         for index in 0..self.lanes.len() {
             if self.lanes[index].unsent {
                 self.flush_lane(index);
             }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if self.handed.is_empty() {
+            return;
+        }
+        let mut handed = std::mem::take(&mut self.handed);
+        let mut refused = Vec::new();
+        self.handover.send(self.umem, &handed, |place, error| refused.push((place, error)));
+        let mut refused = refused.into_iter().peekable();
+        for (place, Handed { frame, to, .. }) in handed.drain(..).enumerate() {
+            let error = refused.next_if(|(at, _)| *at == place);
+            match error.and_then(|(_, error)| error.raw_os_error()) {
+                None => self.statistics.to_workload.add(1),
+                // The trunk knows what the device makes of a frame that is larger than it should be.
+                Some(libc::EMSGSIZE) => {
+                    self.down_trunk(frame, to, None);
+                    continue;
+                }
+                Some(libc::ENXIO | libc::ENODEV | libc::ENETDOWN) => {
+                    self.statistics.no_device.add(1);
+                }
+                Some(_) => self.statistics.send_full.add(1),
+            }
+            self.release(frame);
+        }
+        self.handed = handed;
+    }
+
+    fn down_trunk(&mut self, mut frame: UmemFrame<'u>, to: InterfaceId, vlan: Option<VlanHeader>) {
+        let mut header = TrunkHeader::new(to.0, TO_WORKLOAD);
+        if let Some(vlan) = vlan {
+            header = header.with_tag(vlan.tpid, vlan.tci).unwrap_or(header);
+        }
+        if !frame.push_front(TRUNK_HEADER) {
+            self.statistics.no_room.add(1);
+            return self.release(frame);
+        }
+        frame.head_mut()[..TRUNK_HEADER].copy_from_slice(&header.to_bytes());
+        if self.transmit(0, frame) {
+            self.statistics.to_workload.add(1);
         }
     }
 
@@ -325,17 +384,17 @@ impl<'u> Io for Sockets<'u> {
         to: InterfaceId,
         vlan: Option<VlanHeader>,
     ) {
-        let mut header = TrunkHeader::new(to.0, TO_WORKLOAD);
-        if let Some(vlan) = vlan {
-            header = header.with_tag(vlan.tpid, vlan.tci).unwrap_or(header);
-        }
-        if !frame.push_front(TRUNK_HEADER) {
+        let Some(device) = self.handover.device(to).filter(|_| !handover::is_stream(frame.head()))
+        else {
+            return self.down_trunk(frame, to, vlan);
+        };
+        if vlan.is_some_and(|vlan| !handover::put_tag(&mut frame, vlan)) {
             self.statistics.no_room.add(1);
             return self.release(frame);
         }
-        frame.head_mut()[..TRUNK_HEADER].copy_from_slice(&header.to_bytes());
-        if self.transmit(0, frame) {
-            self.statistics.to_workload.add(1);
+        self.handed.push(Handed { frame, to, device });
+        if self.handed.len() == HANDS {
+            self.hand_over();
         }
     }
 

@@ -64,6 +64,8 @@ statistics! {
     no_room = "no-room";
     /// Dropped: to a NIC on which this worker has no queue.
     no_nic = "no-nic";
+    /// Dropped: the workload's device was gone, or not up.
+    no_device = "no-device";
     /// A frame was wanted, and none was free.
     no_buffer = "no-buffer";
     /// The kernel did not take all in one batch; the rest was sent later.
@@ -78,4 +80,20 @@ statistics! {
     sending = "sending";
     /// Buffers that are nowhere. Not zero means a defect: please report it.
     missing = "missing";
+}
+
+impl WorkerStatistics {
+    /// The numbers that count frames which went nowhere, with their labels.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        const LABELS: [&str; 7] = [
+            "foreign",
+            "receive-full",
+            "receive-starved",
+            "send-full",
+            "too-many-segments",
+            "no-room",
+            "no-nic",
+        ];
+        self.each().filter(|(label, _)| LABELS.contains(label))
+    }
 }

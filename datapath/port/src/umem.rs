@@ -138,7 +138,7 @@ impl Umem {
         }
     }
 
-    fn at(&self, chunk: u32, offset: u32) -> *mut u8 {
+    pub(crate) fn at(&self, chunk: u32, offset: u32) -> *mut u8 {
         debug_assert!(chunk < self.chunks && offset < CHUNK);
         // SAFETY: inside the mapping, by the invariant of every chunk number and offset.
         unsafe { self.base.as_ptr().add(chunk as usize * CHUNK as usize + offset as usize) }

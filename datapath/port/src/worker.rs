@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
+use crate::handover::Handover;
+use crate::patience::Patience;
 use crate::socket::XdpSocket;
 use crate::sockets::Sockets;
 use crate::statistics::WorkerStatistics;
@@ -20,9 +22,6 @@ use crate::umem::Umem;
 
 /// Frames of one lane before the others have their turn.
 const BATCH: usize = 64;
-
-/// How long an adaptive worker looks for work before it sleeps, in nanoseconds.
-const SPIN: u64 = 20_000;
 
 /// The longest sleep, in milliseconds: also a worker without packets looks at its generation.
 const TICK: libc::c_int = 100;
@@ -55,7 +54,7 @@ pub trait Forward: Send {
 pub enum Polling {
     /// Looks again at once: least latency, a whole core.
     Busy,
-    /// Looks for some microseconds, then sleeps.
+    /// Looks for some microseconds if that has paid lately, then sleeps.
     #[default]
     Adaptive,
     /// Sleeps at once: least CPU time.
@@ -81,7 +80,13 @@ pub struct Mailbox {
     event: OwnedFd,
     stop: AtomicBool,
     full: AtomicBool,
-    sockets: Mutex<Vec<NicSocket>>,
+    post: Mutex<Post>,
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    sockets: Vec<NicSocket>,
+    devices: Vec<(InterfaceId, Option<u32>)>,
 }
 
 struct NicSocket {
@@ -111,7 +116,7 @@ impl Mailbox {
             event,
             stop: AtomicBool::new(false),
             full: AtomicBool::new(false),
-            sockets: Mutex::new(Vec::new()),
+            post: Mutex::default(),
         })
     }
 
@@ -128,21 +133,30 @@ impl Mailbox {
     }
 
     pub(crate) fn add_nic(&self, nic: u16, socket: XdpSocket, taken: Sender<()>) {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(NicSocket {
-            nic,
-            socket,
-            taken,
-        });
-        self.full.store(true, Ordering::Release);
+        self.put(|post| post.sockets.push(NicSocket { nic, socket, taken }));
         self.wake();
+    }
+
+    /// Says which device an interface has from now on. What is published after this call finds the
+    /// worker knowing it.
+    pub(crate) fn set_device(&self, interface: InterfaceId, device: Option<u32>) {
+        self.put(|post| post.devices.push((interface, device)));
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Post)) {
+        change(&mut self.post.lock().unwrap_or_else(PoisonError::into_inner));
+        self.full.store(true, Ordering::Release);
     }
 
     fn collect(&self, sockets: &mut Sockets<'_>) {
         if !self.full.swap(false, Ordering::AcqRel) {
             return;
         }
-        let mut waiting = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        for NicSocket { nic, socket, taken } in waiting.drain(..) {
+        let mut post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
+        for (interface, device) in post.devices.drain(..) {
+            sockets.set_device(interface, device);
+        }
+        for NicSocket { nic, socket, taken } in post.sockets.drain(..) {
             sockets.add_nic(nic, socket);
             sockets.replenish();
             drop(taken);
@@ -160,6 +174,7 @@ impl Mailbox {
 pub(crate) struct Seat {
     pub umem: Arc<Umem>,
     pub trunk: XdpSocket,
+    pub handover: Handover,
     pub mailbox: Arc<Mailbox>,
     pub statistics: Arc<WorkerStatistics>,
     pub polling: Polling,
@@ -170,17 +185,19 @@ pub(crate) struct Seat {
 impl Seat {
     /// Runs until told to stop, and gives the forwarder back.
     pub(crate) fn run<F: Forward>(self, mut forward: F) -> F {
-        let Self { umem, trunk, mailbox, statistics, polling, ready } = self;
-        let mut sockets = Sockets::new(&umem, trunk, Arc::clone(&statistics));
+        let Self { umem, trunk, handover, mailbox, statistics, polling, ready } = self;
+        let mut sockets = Sockets::new(&umem, trunk, handover, Arc::clone(&statistics));
         sockets.replenish();
         mailbox.collect(&mut sockets);
         drop(ready);
         let mut waiting = Vec::new();
         let mut idle_since = None;
+        let mut patience = Patience::default();
         let mut sample_at = 0;
         while !mailbox.stop.load(Ordering::Acquire) {
-            mailbox.collect(&mut sockets);
+            // In this order: what a generation names was put into the mailbox before.
             forward.refresh();
+            mailbox.collect(&mut sockets);
             sockets.replenish();
             let now = monotonic();
             let frames = batch(now, &mut sockets, &mut forward, &statistics);
@@ -196,7 +213,7 @@ impl Seat {
             }
             let spin = match polling {
                 Polling::Busy => u64::MAX,
-                Polling::Adaptive => SPIN,
+                Polling::Adaptive => patience.nanoseconds(),
                 Polling::Sleep => 0,
             };
             if now - *idle_since.get_or_insert(now) < spin {
@@ -206,7 +223,9 @@ impl Seat {
             idle_since = None;
             if !sockets.has_received() {
                 statistics.sleeps.add(1);
+                let from = monotonic();
                 sleep(&mailbox, &sockets, &mut waiting);
+                patience.slept(monotonic() - from);
             }
         }
         forward

@@ -55,11 +55,12 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                     return Ok(true);
                 }
                 Op::Select { result, members, hash_fields } => {
-                    self.fork(branch, later, place, false);
                     let chosen = match self.surroundings.select(members) {
                         Some(chosen) => chosen,
                         None => self.select(branch, members, hash_fields),
                     };
+                    let place = self.observer.place(place);
+                    self.fork(branch, later, place, false);
                     self.write(branch, *result, u128::from(chosen));
                     branch.at = At::Table(pipeline, table.saturating_add(1));
                     return Ok(true);

@@ -64,7 +64,7 @@ macro_rules! counters {
 counters! {
     /// Frames of workloads that went up the trunk.
     FromWorkload = "from-workload";
-    /// Frames of an interface that is not (or no longer) attached: dropped.
+    /// Frames of an interface whose port the workers do not know yet, or no longer: dropped.
     NotAttached = "not-attached";
     /// Frames with more tags than the trunk carries: dropped.
     TooManyTags = "too-many-tags";
@@ -82,4 +82,16 @@ counters! {
     FromNic = "from-nic";
     /// Packets of the NIC that the host got.
     Passed = "passed";
+}
+
+impl Counter {
+    /// Those that count frames which went nowhere.
+    pub const LOSSES: &[Self] = &[
+        Self::NotAttached,
+        Self::TooManyTags,
+        Self::NoRoom,
+        Self::Foreign,
+        Self::NoTarget,
+        Self::NotRestored,
+    ];
 }

@@ -13,10 +13,13 @@
 pub mod capture;
 pub mod central;
 pub mod chassis;
+pub mod dice;
 pub mod geneve;
 pub mod lab;
 pub mod link;
+pub mod microflow;
 pub mod namespace;
+pub mod network;
 pub mod packet;
 pub mod pki;
 pub mod process;

@@ -33,6 +33,7 @@ pub struct XdpChassis {
     settings: String,
     /// More lines of its section `[control]`.
     control: String,
+    keeps_local_rows: bool,
     /// Logical port by link.
     interfaces: BTreeMap<String, String>,
     daemon: Option<Process>,
@@ -95,6 +96,7 @@ impl XdpChassis {
             address,
             settings,
             control: String::new(),
+            keeps_local_rows: true,
             interfaces: BTreeMap::new(),
             daemon: None,
         })
@@ -224,6 +226,11 @@ impl XdpChassis {
         self.control = lines.to_owned();
     }
 
+    /// Whether it keeps its local rows in a file, from the next start on.
+    pub fn keep_local_rows(&mut self, keep: bool) {
+        self.keeps_local_rows = keep;
+    }
+
     /// The file in which it keeps its local rows.
     pub fn local_rows(&self) -> PathBuf {
         self.directory.path().join("local.db")
@@ -253,7 +260,9 @@ impl XdpChassis {
     fn write_configuration(&self) -> Result<()> {
         let mut text = self.settings.clone();
         writeln!(text, "\n[control]\nsocket = \"{}\"", self.socket().display())?;
-        writeln!(text, "local-rows = \"{}\"", self.local_rows().display())?;
+        if self.keeps_local_rows {
+            writeln!(text, "local-rows = \"{}\"", self.local_rows().display())?;
+        }
         text += &self.control;
         for (link, port) in &self.interfaces {
             writeln!(text, "\n[[interface]]\nname = \"{link}\"\niface-id = \"{port}\"")?;

@@ -106,9 +106,10 @@ impl Context<'_> {
         self.require("ip");
         let (mut backends, mut hash_fields, mut snat) = (Vec::new(), None, None);
         if self.cursor.accept(Mark::LeftParen) && !self.cursor.accept(Mark::RightParen) {
-            if !self.cursor.accept_id("backends") || !self.cursor.accept(Mark::Assign) {
+            if !self.cursor.accept_id("backends") {
                 return Err(self.cursor.syntax("expecting backends"));
             }
+            self.cursor.expect(Mark::Assign)?;
             let mut more = false;
             while !self.cursor.accept(Mark::RightParen) {
                 if self.cursor.accept(Mark::Semicolon) {
@@ -128,7 +129,7 @@ impl Context<'_> {
     /// What stands behind the backends, and the closing parenthesis.
     fn balance_arguments(&mut self) -> Result<(Option<Box<str>>, Option<SnatFlag>), Error> {
         let (mut hash_fields, mut snat) = (None, None);
-        while !self.cursor.accept(Mark::RightParen) {
+        loop {
             if self.cursor.accept_id("hash_fields") {
                 if !self.cursor.accept(Mark::Assign) {
                     return Err(self.cursor.syntax("invalid hash_fields"));
@@ -139,7 +140,10 @@ impl Context<'_> {
             } else if self.cursor.accept_id("force_snat") {
                 snat = Some(SnatFlag::Force);
             } else {
-                return Err(self.cursor.syntax("expecting `)'"));
+                return Err(self.cursor.syntax("expecting `;'"));
+            }
+            if self.cursor.accept(Mark::RightParen) {
+                break;
             }
             self.cursor.accept(Mark::Semicolon);
         }
@@ -149,7 +153,10 @@ impl Context<'_> {
     fn backend(&mut self, kind: BalanceKind) -> Result<Backend, Error> {
         let mut logical_port = None;
         if kind == BalanceKind::MarkLocal {
-            logical_port = Some(self.cursor.expect_string("expecting logical port name")?);
+            logical_port = Some(
+                self.cursor
+                    .expect_string("expecting logical port name for distributed load balancer")?,
+            );
             self.cursor.expect(Mark::Colon)?;
         }
         let brackets = self.cursor.accept(Mark::LeftBracket);

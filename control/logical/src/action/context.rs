@@ -1,6 +1,7 @@
 //! Where a flow's actions are read: what surrounds them, and which action a word starts.
 
 use super::{Action, Actions, Function, NestedKind};
+use crate::canonical;
 use crate::cursor::Cursor;
 use crate::error::{Error, Problem, Refused};
 use crate::expr::Expr;
@@ -282,6 +283,10 @@ impl<'a> Context<'a> {
         }
         let mut symbol = Some(found.symbol);
         while let Some(each) = symbol {
+            if each.prerequisite.is_some() && each.prerequisite().is_none() {
+                let wrong = canonical::prerequisite(each, self.parameters.symbols);
+                wrong.map_err(|error| self.cursor.error(error))?;
+            }
             self.add(each.prerequisite().cloned());
             symbol = match each.kind {
                 crate::symbol::Kind::Subfield { parent, .. } => Some(parent),
@@ -353,7 +358,7 @@ impl<'a> Context<'a> {
         }
         let tables = u32::from(from.tables(pipeline));
         if table >= tables {
-            return Err(self.refuse(Refused::BeyondTable(tables.saturating_sub(1))));
+            return Err(self.refuse(Refused::BeyondTable(tables)));
         }
         Ok(Action::Next { pipeline, table: table as u8, from })
     }

@@ -3,6 +3,7 @@
 
 use super::context::Context;
 use super::{Action, Function};
+use crate::canonical::Names;
 use crate::error::{Error, Mismatch, Refused};
 use crate::field::FieldRef;
 use crate::lexer::{Mark, Token};
@@ -17,12 +18,12 @@ impl Context<'_> {
     pub(super) fn load(&mut self, to: FieldRef) -> Result<Action, Error> {
         self.check(&to, to.bits, true)?;
         let mut constants = Constants::default();
-        constants.read_one(&mut self.cursor, false)?;
+        constants.read_one(&mut self.cursor, &Names::NONE)?;
         constants.check(&self.cursor, &to)?;
-        if let Some(port) = constants.strings.first() {
-            return Ok(Action::LoadPort { to, port: (&**port).into() });
+        if let Some(port) = constants.strings().next() {
+            return Ok(Action::LoadPort { to, port: port.into() });
         }
-        let Some(&value) = constants.numbers.first() else {
+        let Some(&value) = constants.numbers().next() else {
             return Err(self.cursor.syntax("expecting constant"));
         };
         Ok(match to.symbol.kind {
@@ -46,6 +47,7 @@ impl Context<'_> {
             let (left, right) = (to.bits, from.bits);
             return Err(self.cursor.error(Mismatch::AssignWidths { left, right }));
         }
+        self.check_strings(&to, &from, "assignment")?;
         self.check(&to, to.bits, true)?;
         Ok(Action::Move { to, from })
     }
@@ -65,9 +67,24 @@ impl Context<'_> {
             let (left, right) = (left.bits, right.bits);
             return Err(self.cursor.error(Mismatch::ExchangeWidths { left, right }));
         }
+        self.check_strings(&left, &right, "exchange")?;
         self.check(&left, left.bits, true)?;
         self.check(&right, right.bits, true)?;
         Ok(Action::Exchange(left, right))
+    }
+
+    /// All fields that hold a port are equally wide; one of a test is not.
+    fn check_strings(
+        &self,
+        left: &FieldRef,
+        right: &FieldRef,
+        use_: &'static str,
+    ) -> Result<(), Error> {
+        if left.bits == 0 && left.symbol.slice.width() != right.symbol.slice.width() {
+            let (left, right) = (left.symbol.name.into(), right.symbol.name.into());
+            return Err(self.cursor.error(Mismatch::Strings { left, right, use_ }));
+        }
+        Ok(())
     }
 
     /// ACT-06.
@@ -100,12 +117,20 @@ impl Context<'_> {
     /// ACT-43.
     pub(super) fn set_queue(&mut self) -> Result<Action, Error> {
         self.cursor.expect(Mark::LeftParen)?;
-        let queue = self.cursor.expect_small_integer()?;
+        let queue = self.integer()?;
         self.cursor.expect(Mark::RightParen)?;
         if queue > MAX_QUEUE {
             return Err(self.refuse(Refused::Queue(queue)));
         }
         Ok(Action::SetQueue(queue as u16))
+    }
+
+    /// A small integer, the lack of which OVN notices only at the end of the action.
+    fn integer(&mut self) -> Result<u32, Error> {
+        let value = self.cursor.small_integer();
+        let value = value.ok_or_else(|| self.cursor.syntax("expecting `;'"))?;
+        self.cursor.advance();
+        Ok(value)
     }
 
     /// ACT-44.
@@ -130,7 +155,7 @@ impl Context<'_> {
         self.check(&to, 1, true)?;
         self.cursor.advance();
         self.cursor.expect(Mark::LeftParen)?;
-        let limit = self.cursor.expect_small_integer()?;
+        let limit = self.integer()?;
         self.cursor.expect(Mark::RightParen)?;
         Ok(Action::CheckPacketLarger { to, limit })
     }
@@ -186,8 +211,6 @@ impl Context<'_> {
                     ports.push(self.cursor.expect_string("expecting logical switch port")?);
                     self.cursor.accept(Mark::Comma);
                 }
-            } else {
-                self.cursor.expect(Mark::RightParen)?;
             }
         }
         Ok(Action::ForwardingGroup { liveness, ports })
@@ -206,11 +229,9 @@ impl Context<'_> {
         self.cursor.expect(Mark::LeftParen)?;
         self.parameter("ipv6")?;
         let ipv6 = self.truth()?;
-        let mut protocol = None;
-        if self.cursor.accept(Mark::Comma) {
-            self.parameter("proto")?;
-            protocol = Some(self.protocol()?);
-        }
+        self.cursor.expect(Mark::Comma)?;
+        self.parameter("proto")?;
+        let protocol = self.protocol()?;
         self.cursor.expect(Mark::RightParen)?;
         Ok(Action::CommitEcmpNh { ipv6, protocol })
     }

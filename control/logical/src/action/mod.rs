@@ -218,8 +218,6 @@ pub enum Action {
     DnsLookup {
         /// One bit.
         to: FieldRef,
-        /// The argument, if there is one.
-        hint: Option<Box<str>>,
     },
     /// `log(…);` (ACT-41)
     Log {
@@ -312,8 +310,8 @@ pub enum Action {
     CommitEcmpNh {
         /// Which protocol.
         ipv6: bool,
-        /// IP protocol, if given.
-        protocol: Option<u8>,
+        /// IP protocol.
+        protocol: u8,
     },
     /// `commit_lb_aff(…);` (ACT-58)
     CommitLbAffinity {

@@ -141,7 +141,10 @@ impl Context<'_> {
             while !self.cursor.accept(Mark::RightParen) {
                 if self.cursor.accept_id("probability") {
                     self.cursor.expect(Mark::Assign)?;
-                    probability = self.cursor.expect_u16("probability")?;
+                    // As in OVN, anything else is taken for the next argument.
+                    if self.cursor.decimal().is_some() {
+                        probability = self.cursor.expect_u16("probability")?;
+                    }
                 } else if self.cursor.accept_id("collector_set") {
                     collector_set = self.number_below(u32::MAX.into(), "collector_set")? as u32;
                 } else if self.cursor.accept_id("obs_domain") {

@@ -1,8 +1,9 @@
 //! Options with values: `name = constant` or `name = {constant, …}`.
 
 use super::context::{Context, OptionKind};
-use crate::constant::Number;
-use crate::error::{Error, Refused};
+use crate::canonical::Names;
+use crate::constant::{Format, Number};
+use crate::error::{Error, Problem, Refused};
 use crate::lexer::{Mark, Token};
 use crate::parse::Constants;
 
@@ -87,7 +88,7 @@ impl Context<'_> {
             .ok_or_else(|| self.cursor.syntax(format!("expecting {family} option name")))?;
         self.cursor.advance();
         self.cursor.expect(Mark::Assign)?;
-        let constants = Constants::read(&mut self.cursor, false)?;
+        let constants = Constants::read(&mut self.cursor, &Names::NONE)?;
         let strings = constants.are_strings();
         let wanted = match option.kind {
             "host_id" => strings,
@@ -99,10 +100,18 @@ impl Context<'_> {
             return Err(self.refuse(Refused::OptionType { family, option, string: wanted }));
         }
         let value = if strings {
-            OptionValue::Strings(constants.strings.iter().map(|s| (&**s).into()).collect())
+            OptionValue::Strings(constants.strings().map(Box::from).collect())
         } else {
-            OptionValue::Numbers(constants.numbers.to_vec())
+            OptionValue::Numbers(constants.numbers().copied().collect())
         };
+        if let Some(wide) = constants.numbers().find(|n| matches!(n.format, Format::Wide(_))) {
+            let (bits, width) = (wide.width(), 128);
+            return Err(self.cursor.error(Problem::ConstantWidth {
+                bits,
+                width,
+                field: name.into(),
+            }));
+        }
         let (code, kind) = (option.code, option.kind.into());
         Ok(GivenOption { name: name.into(), code, kind, value, braces: constants.braces })
     }

@@ -153,10 +153,7 @@ impl Display for Action {
                 let kind = if *response { "resp" } else { "req" };
                 write!(f, "{to} = dhcp_relay_{kind}_chk({relay}, {server});")
             }
-            Self::DnsLookup { to, hint: None } => write!(f, "{to} = dns_lookup();"),
-            Self::DnsLookup { to, hint: Some(hint) } => {
-                write!(f, "{to} = dns_lookup({});", Quoted(hint))
-            }
+            Self::DnsLookup { to } => write!(f, "{to} = dns_lookup();"),
             Self::Log { name, verdict, severity, meter } => {
                 f.write_str("log(")?;
                 if let Some(name) = name {
@@ -203,11 +200,8 @@ impl Display for Action {
             Self::GetFdb { remote: true, to, mac } => write!(f, "{to} = get_remote_fdb({mac});"),
             Self::LookupFdb { to, port, mac } => write!(f, "{to} = lookup_fdb({port}, {mac});"),
             Self::CommitEcmpNh { ipv6, protocol } => {
-                write!(f, "commit_ecmp_nh(ipv6 = {ipv6}")?;
-                if let Some(protocol) = protocol {
-                    write!(f, ", proto = {}", protocol_name(*protocol))?;
-                }
-                f.write_str(");")
+                let protocol = protocol_name(*protocol);
+                write!(f, "commit_ecmp_nh(ipv6 = {ipv6}, proto = {protocol});")
             }
             Self::CommitLbAffinity { vip, backend, protocol, timeout } => {
                 affinity(f, vip, backend, *protocol, *timeout)

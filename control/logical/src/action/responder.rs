@@ -110,13 +110,12 @@ impl<'a> Context<'a> {
     pub(super) fn dns_lookup(&mut self, to: FieldRef) -> Result<Action, Error> {
         self.cursor.advance();
         self.cursor.advance();
-        let hint = self.cursor.accept_string().map(|hint| (&*hint).into());
         if !self.cursor.accept(Mark::RightParen) {
             return Err(self.refuse(Refused::Parameters("dns_lookup")));
         }
         self.check(&to, 1, true)?;
         self.require("udp");
-        Ok(Action::DnsLookup { to, hint })
+        Ok(Action::DnsLookup { to })
     }
 
     /// ACT-42. The meter of older versions is accepted; the flow's own limits the event.

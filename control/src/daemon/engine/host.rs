@@ -4,7 +4,7 @@ use super::{ATTACH_AGAIN, Attached, Engine};
 use crate::daemon::parts::{Compiler, Ports};
 use crate::host::hop::{NextHop, Unresolved};
 use crate::host::link::Links;
-use crate::southbound::claim::Vif;
+use crate::southbound::claim::{State, Vif};
 use ovn_xdp_datapath::key::InterfaceId;
 use ovn_xdp_datapath::publish::Link;
 use std::net::IpAddr;
@@ -31,6 +31,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
             if let Some(attached) = self.attached.remove(&port) {
                 tracing::info!(%port, interface = %attached.name, "interface gone");
                 self.ports.detach_interface(attached.id);
+                self.outside.remove(&attached.id);
                 self.compiler.remove_interface(attached.id);
                 self.claims.interface(port.as_str().into(), None);
                 self.stale = true;
@@ -47,6 +48,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
                     Ok(id) => {
                         tracing::info!(%port, interface = %interface.name, "interface attached");
                         self.compiler.set_interface(id, &interface.name);
+                        self.outside.insert(id, None);
                         let name = interface.name.clone();
                         let attached = Attached { name, link: link.index, id };
                         self.attached.insert(port.clone(), attached);
@@ -74,6 +76,32 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         self.claims.interfaces_complete();
         // A NIC that came back under its name is another one.
         self.nics.retain(|index, _| links.get(*index).is_some());
+    }
+
+    /// Lets frames in from interfaces that the workers know: those whose port they forward for, and
+    /// those that certainly have none. `asking` says that new conditions are on their way.
+    pub(super) fn admit(&mut self, asking: bool) {
+        if self.outside.is_empty() {
+            return;
+        }
+        let (newest, running) = self.generation;
+        let complete = self.alone || self.initial && self.conditions.is_none() && !asking;
+        for (port, Attached { id, .. }) in &self.attached {
+            let Some(from) = self.outside.get_mut(id) else { continue };
+            match self.claims.state_of(port) {
+                Some(State::MarkUp | State::Installed) => *from = Some(running),
+                // The server answers no condition now, but what we know of the port is to be used.
+                Some(_) if !self.initial && !self.alone => *from = from.or(Some(newest)),
+                None if complete => *from = from.or(Some(newest)),
+                _ => *from = None,
+            }
+            if from.is_some_and(|from| from <= running) {
+                self.outside.remove(id);
+                if let Err(error) = self.ports.admit_interface(*id) {
+                    tracing::error!(%port, %error, "its frames cannot be let in");
+                }
+            }
+        }
     }
 
     /// How to get from one of our addresses to a peer.

@@ -7,12 +7,12 @@
 
 use super::Engine;
 use crate::daemon::parts::{Compiler, Ports};
-use crate::local::database::{Database, identities, inverse, references};
-use crate::local::store::Store;
-use crate::local::transaction::{Refusal, kind, stage};
 use crate::southbound::binding::PortRow;
 use crate::southbound::learn::{Learning, Names};
 use ovn_xdp_datapath::learn::Learned;
+use ovn_xdp_local::database::{Database, identities, inverse, references};
+use ovn_xdp_local::store::Store;
+use ovn_xdp_local::transaction::{Refusal, kind, stage};
 use ovn_xdp_ovsdb::replica::Change;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -177,7 +177,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         found.is_some_and(|(row, port)| {
             let local = &self.local.database;
             local.row("Datapath_Binding", row).is_some()
-                || local.holder(&crate::local::database::Identity::Port(port)).is_some()
+                || local.holder(&ovn_xdp_local::database::Identity::Port(port)).is_some()
         })
     }
 

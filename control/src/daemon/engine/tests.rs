@@ -99,6 +99,7 @@ impl Compiler for FakeCompiler {
 #[derive(Default)]
 struct FakePorts {
     attached: BTreeMap<InterfaceId, String>,
+    admitted: BTreeSet<InterfaceId>,
     next: u32,
     nics: Vec<String>,
     broken: bool,
@@ -113,8 +114,13 @@ impl Ports for FakePorts {
         self.attached.insert(InterfaceId(self.next), name.to_owned());
         Ok(InterfaceId(self.next))
     }
+    fn admit_interface(&mut self, id: InterfaceId) -> Result<(), String> {
+        self.admitted.insert(id);
+        Ok(())
+    }
     fn detach_interface(&mut self, id: InterfaceId) {
         self.attached.remove(&id);
+        self.admitted.remove(&id);
     }
     fn open_nic(&mut self, name: &str) -> Result<u16, String> {
         if self.broken {
@@ -305,6 +311,64 @@ fn a_cluster_that_wants_no_barrier_gets_none() {
     world.turn();
     world.engine.workers_at(world.engine.generation.0);
     assert!(of(&world.turn(), &Concern::Barrier).is_none());
+}
+
+#[test]
+fn the_frames_of_an_interface_are_let_in_once_all_workers_know_whose_they_are() {
+    let mut world = World::new(TEXT);
+    world.link(5, "tap0");
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    world.turn();
+    assert!(world.engine.ports.admitted.is_empty(), "its port may be in the database");
+    world.connect();
+    let turn = world.turn();
+    world.settle(&turn);
+    world.change(vec![change("Port_Binding", VM, Some(port(None, false)))]);
+    let turn = world.turn();
+    world.settle(&turn);
+    world.turn();
+    assert!(world.engine.ports.admitted.is_empty(), "the workers are behind");
+    world.engine.workers_at(world.engine.generation.0);
+    world.turn();
+    assert_eq!(world.engine.ports.admitted, BTreeSet::from([InterfaceId(1)]));
+}
+
+#[test]
+fn an_interface_without_a_port_is_let_in_when_the_database_is_known_to_have_none() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    let turn = world.turn();
+    world.settle(&turn);
+    world.link(5, "tap0");
+    let turn = world.turn();
+    assert!(turn.conditions.is_some(), "the server is asked for its port");
+    world.engine.conditions_sent(2);
+    world.engine.workers_at(world.engine.generation.0);
+    world.turn();
+    assert!(world.engine.ports.admitted.is_empty());
+    world.engine.conditions_settled(2);
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    world.turn();
+    assert_eq!(world.engine.ports.admitted.len(), 1);
+}
+
+#[test]
+fn an_interface_that_is_replaced_while_the_server_is_away_is_let_in() {
+    let mut world = World::new(TEXT);
+    world.connect();
+    world.link(5, "tap0");
+    world.change(vec![change("Port_Binding", VM, Some(port(Some(ME), true)))]);
+    let turn = world.turn();
+    world.settle(&turn);
+    world.engine.writable(false, world.now);
+    world.links.remove(5);
+    world.link(6, "tap0");
+    world.turn();
+    world.engine.workers_at(world.engine.generation.0);
+    world.turn();
+    assert_eq!(world.engine.ports.admitted, BTreeSet::from([InterfaceId(2)]));
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn daemon(host: &str) {
     enter(host);
     let mut ports = Ports::open(config()).unwrap();
     ports.attach_interface(InterfaceId(1), "w1").unwrap();
+    assert!(ports.admit_interface(InterfaceId(1)).unwrap());
     ports.set_tunnel_addresses(&["192.0.2.1".parse().unwrap()]).unwrap();
     ports.open_nic("nic").unwrap();
     ports.start(vec![Cross::pair()]).unwrap();
@@ -65,4 +66,5 @@ fn a_killed_daemon_leaves_the_host_as_it_was_and_a_new_one_starts() {
     assert!(!links().contains("xdp"));
     let mut ports = inside(&host, || Ports::open(config()).unwrap());
     ports.attach_interface(InterfaceId(1), "w1").unwrap();
+    assert!(ports.admit_interface(InterfaceId(1)).unwrap());
 }

@@ -40,7 +40,9 @@ fn vms(system_id: &str, vnet: bool) -> Vms {
     let config = PortsConfig { system_id: system_id.into(), ..PortsConfig::default() };
     let mut ports = inside(&host, || Ports::open(config).unwrap());
     ports.attach_interface(InterfaceId(1), "tap1").unwrap();
+    assert!(ports.admit_interface(InterfaceId(1)).unwrap());
     ports.attach_interface(InterfaceId(2), "tap2").unwrap();
+    assert!(ports.admit_interface(InterfaceId(2)).unwrap());
     let cross = Cross::pair();
     ports.start(vec![cross.clone()]).unwrap();
     Vms { taps, ports, cross, _lab: lab }

@@ -11,14 +11,14 @@ use ovn_xdp_port::nested::Nested;
 use ovn_xdp_port::{Polling, Ports, PortsConfig, PortsError};
 
 /// Two workloads `w1` and `w2` on a host, with addresses 10.8.0.1, 10.8.0.2 and fd08::1, fd08::2.
-struct Pair {
-    ports: Ports,
-    host: String,
-    workloads: [String; 2],
-    lab: Lab,
+pub struct Pair {
+    pub ports: Ports,
+    pub host: String,
+    pub workloads: [String; 2],
+    pub lab: Lab,
 }
 
-fn pair(config: PortsConfig, cross: Cross) -> Pair {
+pub fn pair(config: PortsConfig, cross: Cross) -> Pair {
     let mut lab = Lab::new();
     let host = lab.namespace("host");
     let workloads = [lab.namespace("w1"), lab.namespace("w2")];
@@ -30,12 +30,13 @@ fn pair(config: PortsConfig, cross: Cross) -> Pair {
     let mut ports = inside(&host, || Ports::open(config.clone()).unwrap());
     for number in 1..=2 {
         ports.attach_interface(InterfaceId(number), &format!("w{number}")).unwrap();
+        assert!(ports.admit_interface(InterfaceId(number)).unwrap());
     }
     ports.start(vec![cross; config.workers as usize]).unwrap();
     Pair { ports, host, workloads, lab }
 }
 
-fn config(system_id: &str, polling: Polling) -> PortsConfig {
+pub fn config(system_id: &str, polling: Polling) -> PortsConfig {
     PortsConfig { system_id: system_id.into(), polling, ..PortsConfig::default() }
 }
 
@@ -105,6 +106,7 @@ fn a_workload_is_the_hosts_again_after_it_is_detached() {
     ping(&first, "10.8.0.9");
 
     pair.ports.attach_interface(InterfaceId(3), "w1").unwrap();
+    assert!(pair.ports.admit_interface(InterfaceId(3)).unwrap());
     let again = pair.ports.attach_interface(InterfaceId(3), "w1");
     assert!(matches!(again, Err(PortsError::InUse(InterfaceId(3)))));
     assert!(!try_exec(&first, "ping -c 1 -W 1 10.8.0.9").status.success());

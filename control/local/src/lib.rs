@@ -5,6 +5,8 @@
 //! ([`transaction`]). Local rows are compiled beside the Southbound's, are never written to it, and
 //! must not clash with it. [`store`] keeps them across restarts.
 
+#![forbid(unsafe_code)]
+
 pub mod check;
 pub mod database;
 pub mod schema;
