@@ -50,7 +50,8 @@ impl Compiler {
 
     /// Given neighbours that override go before learned ones, and other given ones behind.
     fn neighbour(&self, key: &(Arc<str>, IpAddr)) -> Option<Mac> {
-        let given = self.database.static_macs_of.rows(key);
+        // ovn-trace does not know of given neighbours.
+        let given = self.database.static_macs_of.rows(key).filter(|_| !self.own.whole);
         let given = given.filter_map(|row: Uuid| self.database.static_macs.get(&row));
         let learned = self.database.mac_bindings_of.rows(key);
         let learned = learned.filter_map(|row| self.database.mac_bindings.get(&row));
