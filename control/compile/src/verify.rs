@@ -6,6 +6,7 @@
 
 use crate::compiler::Compiler;
 use crate::names::Name;
+use crate::sets::split_group;
 use crate::southbound::*;
 use crate::text::World;
 use hashbrown::{HashMap, HashSet};
@@ -116,7 +117,27 @@ impl Compiler {
         for change in present().filter(|change| &*change.table == LogicalFlow::TABLE) {
             self.verify_flow(change.row).map_err(|reason| Objection { row: change.row, reason })?;
         }
+        for change in changes {
+            for flow in self.bereft(change) {
+                let reason = |problem| format!("flow {flow} names it: {problem}");
+                self.verify_flow(flow)
+                    .map_err(|problem| Objection { row: change.row, reason: reason(problem) })?;
+            }
+        }
         Ok(())
+    }
+
+    /// The flows that were compiled with a set or port group which is not there any more.
+    fn bereft(&self, change: &Change) -> Vec<Uuid> {
+        let gone = change.old.as_ref().and_then(|old| old.string("name").ok());
+        let name = match &*change.table {
+            AddressSet::TABLE => gone.map(|name| Name::AddressSet(name.clone())),
+            PortGroup::TABLE => gone
+                .and_then(|name| split_group(name))
+                .map(|(_, name)| Name::PortGroup(name.into())),
+            _ => None,
+        };
+        name.map(|name| self.names.flows(&name).collect()).unwrap_or_default()
     }
 
     /// The datapath of a port or multicast group.

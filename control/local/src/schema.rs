@@ -64,8 +64,11 @@ mod tests {
     fn every_column_is_one_that_the_compiler_reads_from_the_southbound() {
         for (name, table) in &*TABLES {
             let (_, known) = monitored().into_iter().find(|(table, _)| *table == &**name).unwrap();
+            // Of a map it may be that single keys are read, as `COLUMN:KEY`.
+            let read: Vec<&str> =
+                known.iter().map(|column| column.split(':').next().unwrap_or(column)).collect();
             for column in table.shape.columns() {
-                assert!(known.contains(&&*column.name), "{name}.{}", column.name);
+                assert!(read.contains(&&*column.name), "{name}.{}", column.name);
             }
         }
     }

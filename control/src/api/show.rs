@@ -26,6 +26,8 @@ pub struct Report {
     pub workers: Vec<Worker>,
     /// Drops that belong to no port, by reason.
     pub drops: Vec<Drop>,
+    /// Frames lost between devices and workers: by the kernel side, or by a queue that was full.
+    pub lost: Vec<Drop>,
     /// Drops by the logical flow that decided, most frames first; each is counted above as well.
     pub flows: Vec<FlowDrop>,
     /// Frames dropped by more flows than are counted apart.
@@ -201,6 +203,9 @@ impl fmt::Display for Report {
         if !self.drops.is_empty() {
             writeln!(f, "\nDrops of no port: {}", drops(&self.drops))?;
         }
+        if !self.lost.is_empty() {
+            writeln!(f, "\nLost outside the pipelines: {}", drops(&self.lost))?;
+        }
         if !self.flows.is_empty() {
             write!(f, "\nDrops by logical flow: {}\n{}", self.flows.len(), self.flow_table())?;
         }
@@ -364,6 +369,7 @@ mod tests {
                 }),
             }],
             other_flows: 4,
+            lost: vec![Drop { reason: "receive-full", frames: 9 }],
             ..Report::default()
         };
         let text = report.to_string();
@@ -377,6 +383,7 @@ mod tests {
         let flow = Uuid::from_u128(5).to_string();
         let said = format!("3 logical-flow {flow} ingress 8 ls_in_acl_eval tcp.dst == 22");
         assert_eq!(line("3  logical-flow"), said);
+        assert_eq!(line("Lost"), "Lost outside the pipelines: receive-full 9");
         assert_eq!(line("Drops by other"), "Drops by other logical flows: 4");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["ports"][0]["drops"][0]["frames"], 3);

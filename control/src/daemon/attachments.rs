@@ -3,6 +3,7 @@
 use super::parts;
 use crate::config::Config;
 use crossbeam_channel::Sender;
+use ovn_xdp_abi::map::Counter;
 use ovn_xdp_datapath::counters::WorkerCounters;
 use ovn_xdp_datapath::frame::{Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
@@ -10,6 +11,7 @@ use ovn_xdp_datapath::learn::Learned;
 use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_datapath::worker::{Worker, WorkerConfig};
 use ovn_xdp_port::{Forward, Ports, PortsConfig, PortsError};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -68,6 +70,27 @@ impl Attachments {
     /// What the devices in use can do, as a table.
     pub fn devices(&self) -> String {
         self.ports.report().to_string()
+    }
+
+    /// Frames that were lost between the devices and the workers, by label.
+    pub fn losses(&mut self) -> BTreeMap<&'static str, u64> {
+        let mut losses = BTreeMap::new();
+        for worker in self.ports.statistics() {
+            for (label, frames) in worker.losses() {
+                *losses.entry(label).or_default() += frames;
+            }
+        }
+        match self.ports.counters() {
+            Ok(counters) => {
+                for (counter, frames) in counters {
+                    if Counter::LOSSES.contains(&counter) {
+                        *losses.entry(counter.label()).or_default() += frames;
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the kernel's counters cannot be read"),
+        }
+        losses
     }
 
     /// Ends the workers and gives all devices back.

@@ -43,7 +43,9 @@ impl Daemon {
             });
         }
         ports.sort_by(|a, b| a.name.cmp(&b.name));
+        let lost = self.engine.ports.losses().into_iter().filter(|(_, frames)| *frames > 0);
         Report {
+            lost: lost.map(|(reason, frames)| Drop { reason, frames }).collect(),
             chassis: self.engine.config.system_id.clone(),
             southbound: self.southbound(),
             waiting: self.waiting(&ports),

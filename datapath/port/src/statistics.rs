@@ -81,3 +81,19 @@ statistics! {
     /// Buffers that are nowhere. Not zero means a defect: please report it.
     missing = "missing";
 }
+
+impl WorkerStatistics {
+    /// The numbers that count frames which went nowhere, with their labels.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        const LABELS: [&str; 7] = [
+            "foreign",
+            "receive-full",
+            "receive-starved",
+            "send-full",
+            "too-many-segments",
+            "no-room",
+            "no-nic",
+        ];
+        self.each().filter(|(label, _)| LABELS.contains(label))
+    }
+}

@@ -83,3 +83,15 @@ counters! {
     /// Packets of the NIC that the host got.
     Passed = "passed";
 }
+
+impl Counter {
+    /// Those that count frames which went nowhere.
+    pub const LOSSES: &[Self] = &[
+        Self::NotAttached,
+        Self::TooManyTags,
+        Self::NoRoom,
+        Self::Foreign,
+        Self::NoTarget,
+        Self::NotRestored,
+    ];
+}

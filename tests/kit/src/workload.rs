@@ -177,6 +177,10 @@ impl Drop for Workload {
         if let Some((nest, tag)) = self.nested.take() {
             locked(&nest).remove(tag);
         }
+        locked(&self.nest).take();
+        // The kernel takes a namespace apart when it comes to it; both ends of the link go now, so
+        // that another may have the name. It may be gone.
+        let _ = self.namespace.ip_batch(&[format!("link delete dev {LINK}")]);
     }
 }
 

@@ -10,7 +10,7 @@ use ovn_xdp_port::Ports;
 use crate::lab::cross::Cross;
 use crate::lab::stream::stream;
 use crate::lab::{exec, inside, ip, ping, wait_for};
-use crate::workloads::{Pair, config, pair};
+use crate::workloads::{config, pair};
 use ovn_xdp_port::Polling;
 
 /// Frames that came down the trunk, by the kernel's count.
