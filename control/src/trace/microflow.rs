@@ -5,6 +5,7 @@ use super::names::Names;
 use ovn_xdp_compile::whole::Whole;
 use ovn_xdp_datapath::field::{self, Context, Slice};
 use ovn_xdp_datapath::key::DatapathKey;
+use ovn_xdp_logical::canonical;
 use ovn_xdp_logical::expr::{Expr, Operand};
 use ovn_xdp_logical::parse::parse;
 use ovn_xdp_logical::symbol::Symbols;
@@ -68,7 +69,13 @@ pub fn read(
         names.find_port(name).map(|port| Box::from(&*port.logical_port))
     });
     let annotated = expression.annotate();
-    let ambiguous = || MicroflowError::Ambiguous(annotated.expr().to_string());
+    let ambiguous = || {
+        let canonical = canonical::parse(text, Symbols::flow(), &canonical::Names::default())
+            .ok()
+            .and_then(|tree| tree.annotated(Symbols::flow()).ok());
+        let tree = canonical.map_or_else(|| annotated.expr().to_string(), |it| it.to_string());
+        MicroflowError::Ambiguous(tree)
+    };
     let clauses = whole.clauses(&annotated, datapath).map_err(|_| ambiguous())?;
     let clause = match &clauses[..] {
         [] => return Err(MicroflowError::Contradictory),
