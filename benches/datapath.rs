@@ -69,7 +69,7 @@ fn number(mac: Mac) -> u128 {
 }
 
 fn masked(field: Slice, value: u128, mask: u128) -> Literal {
-    Literal { field, values: Values::One(Masked { value, mask }), negated: false }
+    Literal { field, values: Values::one(field, Masked { value, mask }), negated: false }
 }
 
 fn is(field: Slice, value: u128) -> Literal {

@@ -47,6 +47,21 @@ fn a_tag_that_no_container_has_is_not_stripped_and_goes_nowhere() {
     let frame = ends(&mixed, "vm1", "vm1-red").udp(1, 2, b"x");
     let frames: Vec<_> = [1, 100, 103, 4094].map(|tag| tagged(&frame, &[tag])).into();
     dropped_from_vm1(&mixed, "logical-flow", &frames);
+
+    // The running daemon says which flow it was, as the database has it.
+    let show = mixed.hv1.show().unwrap();
+    let flows = show["flows"].as_array().unwrap();
+    let said = flows.iter().any(|drop| {
+        let matches = drop["flow"]["match"].as_str().unwrap_or_default();
+        drop["reason"] == "logical-flow"
+            && drop["frames"].as_u64() >= Some(frames.len() as u64)
+            && matches.contains("vlan.present")
+            && mixed
+                .central
+                .sbctl(&["get", "Logical_Flow", drop["uuid"].as_str().unwrap(), "match"])
+                .is_ok_and(|found| found.contains("vlan.present"))
+    });
+    assert!(said, "{flows:#?}");
 }
 
 #[test]

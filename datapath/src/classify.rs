@@ -10,6 +10,7 @@
 use crate::field::{Context, Slice};
 use crate::key::FlowId;
 use crate::program::{Op, Program};
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
 pub use rules::Rules;
@@ -35,11 +36,13 @@ pub struct Masked {
     pub mask: u128,
 }
 
-/// Values of one field.
+/// Values of one field. Most rules of a cloud are of a few whole values, so that is what is small.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Values {
-    /// One value.
-    One(Masked),
+    /// One value of the whole field.
+    Exact(u64),
+    /// One value, under a mask or of more bits; [`Values::one`] makes either.
+    One(Box<Masked>),
     /// Any of these, of this rule alone.
     Any(List),
     /// An address set, port group or other set that rules share by name.
@@ -117,22 +120,34 @@ impl List {
 }
 
 impl Values {
-    /// The values as a list; empty for a shared set, whose values are in [`Sets`].
-    pub fn as_slice(&self) -> &[Masked] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Any(list) => &list.0,
-            Self::Shared(_) => &[],
+    /// One value of a field.
+    pub fn one(field: Slice, one: Masked) -> Self {
+        match u64::try_from(one.value) {
+            Ok(value) if one.mask == field.ones() => Self::Exact(value),
+            _ => Self::One(Box::new(one)),
         }
     }
 }
 
 impl Literal {
+    /// The values as a list; empty for a shared set, whose values are in [`Sets`].
+    pub fn list(&self) -> SmallVec<[Masked; 1]> {
+        match &self.values {
+            Values::Exact(value) => {
+                smallvec![Masked { value: u128::from(*value), mask: self.field.ones() }]
+            }
+            Values::One(one) => smallvec![**one],
+            Values::Any(list) => SmallVec::from_slice(&list.0),
+            Values::Shared(_) => SmallVec::new(),
+        }
+    }
+
     /// Whether the condition holds.
     #[inline]
     pub fn matches(&self, context: &Context, sets: &Sets) -> bool {
         let value = context.get(self.field);
         let found = match &self.values {
+            Values::Exact(exact) => value == u128::from(*exact),
             Values::One(one) => value & one.mask == one.value,
             Values::Any(list) => list.has(value),
             Values::Shared(set) => sets.contains(*set, value),
@@ -155,8 +170,9 @@ impl Rule {
         const COUNTS: usize = 16;
         let literals = self.clauses.iter().flat_map(|clause| &clause.0);
         let lists = literals.map(|literal| match &literal.values {
+            Values::One(one) => size_of_val(&**one),
             Values::Any(list) => COUNTS + size_of_val(&*list.0),
-            _ => 0,
+            Values::Exact(_) | Values::Shared(_) => 0,
         });
         let clauses = self.clauses.iter().map(|it| size_of_val(it) + size_of_val(&*it.0));
         2 * COUNTS + size_of::<Self>() + clauses.sum::<usize>() + lists.sum::<usize>()

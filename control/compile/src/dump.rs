@@ -102,7 +102,10 @@ fn write_clause(out: &mut String, clause: &Clause, members: &Members) -> fmt::Re
                 named = members.get(&set.id).into_iter().flatten().copied().collect::<Vec<_>>();
                 ("set ", &*named)
             }
-            own => ("", own.as_slice()),
+            _ => {
+                named = literal.list().to_vec();
+                ("", &*named)
+            }
         };
         write!(out, "{:?}{not} in {kind}{{", literal.field)?;
         for value in values {

@@ -98,7 +98,7 @@ impl Test {
             if is_divisible(self.slice) { self.narrowed() } else { self };
         let values = match set {
             Set::Shared(set) => Values::Shared(set),
-            Set::List(list) if list.len() == 1 => Values::One(list[0]),
+            Set::List(list) if list.len() == 1 => Values::one(slice, list[0]),
             Set::List(list) => Values::Any(list.as_slice().into()),
         };
         Literal { field: slice, values, negated }

@@ -322,10 +322,7 @@ fn a_set_is_one_literal_however_it_is_written() {
         let [clause] = &clauses(text)[..] else { panic!("{text}") };
         let [literal] = &clause.0[..] else { panic!("{text}: {clause:?}") };
         assert_eq!(literal.field, field::reg(0));
-        assert_eq!(
-            literal.values.as_slice().iter().map(|m| m.value).collect::<Vec<_>>(),
-            [1, 2, 3]
-        );
+        assert_eq!(literal.list().iter().map(|m| m.value).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(!literal.negated);
     }
 }
@@ -354,7 +351,7 @@ fn unequal_is_one_negated_literal() {
     let [clause] = &found[..] else { panic!("{found:?}") };
     let literal = clause.0.iter().find(|l| l.field == field::IP4_SRC).unwrap();
     assert!(literal.negated);
-    assert_eq!(literal.values.as_slice().len(), 2);
+    assert_eq!(literal.list().len(), 2);
 }
 
 #[test]
@@ -362,7 +359,7 @@ fn a_range_is_one_literal_of_prefixes() {
     let found = clauses("1024 <= reg0 <= 4095");
     let [clause] = &found[..] else { panic!("{found:?}") };
     let [literal] = &clause.0[..] else { panic!("{clause:?}") };
-    assert!(!literal.negated && literal.values.as_slice().len() <= 4, "{literal:?}");
+    assert!(!literal.negated && literal.list().len() <= 4, "{literal:?}");
 }
 
 #[test]

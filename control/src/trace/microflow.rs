@@ -3,7 +3,6 @@
 
 use super::names::Names;
 use ovn_xdp_compile::whole::Whole;
-use ovn_xdp_datapath::classify::Values;
 use ovn_xdp_datapath::field::{self, Context, Slice};
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_logical::canonical;
@@ -85,10 +84,8 @@ pub fn read(
     };
     let mut packet = Context::default();
     for literal in &clause.0 {
-        let mut value = match &literal.values {
-            Values::One(value) => *value,
-            _ => return Err(ambiguous()),
-        };
+        // A shared set lists nothing.
+        let [mut value] = literal.list()[..] else { return Err(ambiguous()) };
         if literal.negated {
             // Not one bit's value is its other value.
             if value.mask.count_ones() != 1 {

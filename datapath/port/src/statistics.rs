@@ -85,7 +85,7 @@ statistics! {
 impl WorkerStatistics {
     /// The numbers that count frames which went nowhere, with their labels.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        const LABELS: [&str; 7] = [
+        const LABELS: [&str; 8] = [
             "foreign",
             "receive-full",
             "receive-starved",
@@ -93,6 +93,7 @@ impl WorkerStatistics {
             "too-many-segments",
             "no-room",
             "no-nic",
+            "no-device",
         ];
         self.each().filter(|(label, _)| LABELS.contains(label))
     }

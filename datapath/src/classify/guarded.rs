@@ -89,7 +89,7 @@ impl Literal {
     fn looks_at(&self) -> u128 {
         let mask = match self.values {
             super::Values::Shared(_) => self.field.ones(),
-            _ => self.values.as_slice().iter().fold(0, |mask, value| mask | value.mask),
+            _ => self.list().iter().fold(0, |mask, value| mask | value.mask),
         };
         mask << self.field.shift()
     }

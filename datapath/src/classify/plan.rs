@@ -66,18 +66,16 @@ impl Plan {
                         choice.push(set.id);
                     }
                 }
-                values => match values.as_slice() {
-                    [] => return never,
-                    [one] => {
-                        if literal.field == ETH_TYPE && one.mask == ETH_TYPE.ones() {
-                            protocol = common(one.value);
-                        }
-                        if !add(&mut tuple, literal, *one) {
-                            return never;
-                        }
+                Values::Any(list) if list.0.len() > 1 => lists.push((literal, &list.0)),
+                _ => {
+                    let Some(&one) = literal.list().first() else { return never };
+                    if literal.field == ETH_TYPE && one.mask == ETH_TYPE.ones() {
+                        protocol = common(one.value);
                     }
-                    many => lists.push((literal, many)),
-                },
+                    if !add(&mut tuple, literal, one) {
+                        return never;
+                    }
+                }
             }
         }
         lists.sort_by_cached_key(|(literal, values)| (-telling(values), literal.field));

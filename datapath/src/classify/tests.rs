@@ -52,7 +52,7 @@ fn values(field: usize) -> impl Strategy<Value = Values> {
     let one = move || masked(FIELDS[field]);
     let list = |list: Vec<Masked>| Values::Any(list.into_iter().collect());
     prop_oneof![
-        4 => one().prop_map(Values::One),
+        4 => one().prop_map(move |it| Values::one(FIELDS[field], it)),
         2 => proptest::collection::vec(one(), 0..4).prop_map(list),
         1 => proptest::collection::vec(one(), 17..30).prop_map(list),
         3 => (0..SETS).prop_map(move |number| Values::Shared(shared(field, number))),
@@ -114,7 +114,7 @@ impl Model {
         let value = context.get(literal.field);
         let found = match &literal.values {
             Values::Shared(set) => self.has(*set, value),
-            values => values.as_slice().iter().any(|m| value & m.mask == m.value),
+            _ => literal.list().iter().any(|m| value & m.mask == m.value),
         };
         found != literal.negated
     }
@@ -161,7 +161,7 @@ fn aimed(
                     Values::Shared(set) => {
                         model.0.get(&set.id).into_iter().flatten().copied().collect()
                     }
-                    values => values.as_slice().to_vec(),
+                    _ => literal.list().to_vec(),
                 };
                 if !values.is_empty() {
                     let value = values[pick(values.len())];
@@ -356,11 +356,7 @@ fn plain(priority: u16, literals: Vec<Literal>, passes: bool) -> Rule {
 
 #[test]
 fn a_table_whose_best_rule_always_matches_decides_nothing() {
-    let port = Literal {
-        field: field::INPORT,
-        values: Values::One(Masked { value: 1, mask: u32::MAX.into() }),
-        negated: false,
-    };
+    let port = Literal { field: field::INPORT, values: Values::Exact(1), negated: false };
     let many = |below: u16| {
         let lower = (0..100).map(|n| plain(n % below, vec![port.clone()], false)).enumerate();
         let lower = lower.map(|(at, rule)| Rule { flow: FlowId(at as u128 + 1000), ..rule });
@@ -387,11 +383,7 @@ fn a_table_that_only_passes_on_says_so_and_no_other_does() {
     assert_eq!(Table::new(rules(vec![next(7)])).pass(), Some(pass));
     assert_eq!(Table::new(rules(vec![Op::CtClear, next(7)])).pass(), None);
     assert_eq!(Table::new(rules(vec![])).pass(), None);
-    let literal = Literal {
-        field: field::INPORT,
-        values: Values::One(Masked { value: 1, mask: u32::MAX.into() }),
-        negated: false,
-    };
+    let literal = Literal { field: field::INPORT, values: Values::Exact(1), negated: false };
     let mut choosing = rules(vec![next(7)]);
     choosing.push(plain(1, vec![literal], false));
     assert_eq!(Table::new(choosing).pass(), None);
@@ -446,11 +438,8 @@ fn a_rule_taken_out_leaves_nothing_behind() {
     let empty = Rules::default().table().bytes();
     let set = SharedSet { id: SetId(1), domain: Domain::Width(32) };
     let mut rules = Rules::default();
-    let literal = |n: u16| Literal {
-        field: field::TP_DST,
-        values: Values::One(Masked { value: n.into(), mask: 0xffff }),
-        negated: false,
-    };
+    let literal =
+        |n: u16| Literal { field: field::TP_DST, values: Values::Exact(n.into()), negated: false };
     let shared = Literal { field: field::IP4_SRC, values: Values::Shared(set), negated: false };
     for n in 0..1000 {
         rules.insert(Arc::new(plain(n, vec![literal(n), shared.clone()], true)));

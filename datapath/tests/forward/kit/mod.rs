@@ -64,7 +64,7 @@ pub fn is_not(field: Slice, value: u128) -> Literal {
 }
 
 pub fn one(field: Slice, value: u128, mask: u128, negated: bool) -> Literal {
-    Literal { field, values: Values::One(Masked { value: value & mask, mask }), negated }
+    Literal { field, values: Values::one(field, Masked { value: value & mask, mask }), negated }
 }
 
 pub fn rule(priority: u16, literals: Vec<Literal>, ops: Vec<Op>) -> Rule {
