@@ -5,6 +5,7 @@ use super::group::Groups;
 use super::*;
 use crate::field::{self, GUARDED_SLOT};
 use crate::key::{DatapathKey, FlowId};
+use crate::program::Op;
 use crate::program::Pipeline;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
