@@ -9,67 +9,21 @@ use super::database::{Database, references};
 use super::schema::{self, TABLES, Table};
 use super::value::{self, Named, short};
 use ovn_xdp_ovsdb::Row;
-use ovn_xdp_ovsdb::condition::{Clause, Function};
 use ovn_xdp_ovsdb::replica::Change;
 use ovn_xdp_ovsdb::value::{Atom, Datum};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
+pub use refusal::{Refusal, kind};
+
+mod condition;
+mod mutation;
+mod refusal;
+
 /// Operations of one transaction at most.
 pub const MOST: usize = 1 << 20;
-
-/// Why nothing was changed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub struct Refusal {
-    /// Index of the operation, from 0, if it is the fault of one.
-    pub operation: Option<usize>,
-    /// What the operation is, for people.
-    pub what: String,
-    /// The kind of error, in the words of RFC 7047.
-    pub error: &'static str,
-    /// What was expected and what was found.
-    pub details: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(operation) = self.operation {
-            write!(f, "operation {operation} ({}): ", self.what)?;
-        }
-        write!(f, "{}: {}; nothing was changed", self.error, self.details)
-    }
-}
-
-impl Refusal {
-    /// A refusal of the transaction as a whole.
-    pub fn whole(error: &'static str, details: impl Into<String>) -> Self {
-        Self { operation: None, what: String::new(), error, details: details.into() }
-    }
-
-    /// As an `<error>` of RFC 7047, with the place.
-    pub fn to_json(&self) -> Value {
-        json!({ "error": self.error, "details": self.details, "operation": self.operation })
-    }
-}
-
-/// A kind of error that RFC 7047 knows.
-pub mod kind {
-    /// A column, table or operation is not as it must be.
-    pub const SYNTAX: &str = "syntax error";
-    /// A value, a name or a key that cannot be.
-    pub const CONSTRAINT: &str = "constraint violation";
-    /// A row that is referred to is not there.
-    pub const REFERENCE: &str = "referential integrity violation";
-    /// A `wait` did not hold.
-    pub const TIMED_OUT: &str = "timed out";
-    /// An `abort`.
-    pub const ABORTED: &str = "aborted";
-    /// What is too much.
-    pub const RESOURCES: &str = "resources exhausted";
-}
 
 /// What a transaction would do.
 #[derive(Debug)]
@@ -322,82 +276,6 @@ impl View<'_> {
         }
     }
 
-    /// The rows that an operation means.
-    fn matching(
-        &self,
-        table: &'static Table,
-        json: &Value,
-    ) -> Result<Vec<(Uuid, Arc<Row>)>, Failure> {
-        let Some(list) = json.as_array() else {
-            return Err(syntax(format!(
-                "where: expected a list of [COLUMN, FUNCTION, VALUE], found {}",
-                short(json)
-            )));
-        };
-        let clauses =
-            list.iter().map(|json| self.clause(table, json)).collect::<Result<Vec<_>, _>>()?;
-        let name = table.shape.table();
-        let is = clauses.iter().find_map(|clause| {
-            let by_row = &*clause.column == "_uuid" && clause.function == Function::Equal;
-            by_row.then(|| clause.value.atoms().first()?.as_uuid())?
-        });
-        let fits = |uuid: Uuid, row: &Row| clauses.iter().all(|clause| clause.matches(uuid, row));
-        if let Some(uuid) = is {
-            let row = match self.touched.get(&uuid) {
-                Some(touched) if touched.table == *name => touched.new.clone(),
-                Some(_) => None,
-                None => self.database.row(name, uuid).cloned(),
-            };
-            return Ok(row
-                .filter(|row| fits(uuid, row))
-                .map(|row| (uuid, row))
-                .into_iter()
-                .collect());
-        }
-        let kept = self.database.rows(name).filter(|(uuid, _)| !self.touched.contains_key(uuid));
-        let kept = kept.map(|(uuid, row)| (uuid, row.clone()));
-        let touched = self.touched.iter().filter(|(_, touched)| touched.table == *name);
-        let touched = touched.filter_map(|(uuid, touched)| Some((*uuid, touched.new.clone()?)));
-        let mut rows: Vec<_> = kept.chain(touched).filter(|(uuid, row)| fits(*uuid, row)).collect();
-        rows.sort_unstable_by_key(|(uuid, _)| *uuid);
-        Ok(rows)
-    }
-
-    fn clause(&self, table: &'static Table, json: &Value) -> Result<Clause, Failure> {
-        let wrong =
-            || syntax(format!("where: expected [COLUMN, FUNCTION, VALUE], found {}", short(json)));
-        let Some([Value::String(column), Value::String(function), value]) =
-            json.as_array().map(Vec::as_slice)
-        else {
-            return Err(wrong());
-        };
-        let function = match function.as_str() {
-            "==" => Function::Equal,
-            "!=" => Function::NotEqual,
-            "<" => Function::Less,
-            "<=" => Function::LessOrEqual,
-            ">" => Function::Greater,
-            ">=" => Function::GreaterOrEqual,
-            "includes" => Function::Includes,
-            "excludes" => Function::Excludes,
-            other => {
-                return Err(syntax(format!(
-                    "where: expected ==, !=, <, <=, >, >=, includes or excludes, found {other:?}"
-                )));
-            }
-        };
-        if column == "_uuid" {
-            let uuid = value::reference(value, &self.named)
-                .ok_or_else(|| syntax(format!("where: _uuid: expected [\"uuid\", UUID] or a named-uuid of this transaction, found {}", short(value))))?;
-            return Ok(Clause::new("_uuid", function, uuid));
-        }
-        let index = index(table, column)?;
-        let column_of = &table.shape.columns()[index];
-        let datum = value::unbounded(value, column_of, &self.named)
-            .map_err(|wrong| self.wrong_value(column, value, wrong))?;
-        Ok(Clause { column: column_of.name.clone(), function, value: datum })
-    }
-
     fn columns(table: &'static Table, json: &Value) -> Result<Option<Vec<String>>, Failure> {
         let Value::Array(list) = json else {
             return match json {
@@ -431,82 +309,6 @@ impl View<'_> {
             self.touch(table, *uuid, Some(new));
         }
         Ok(json!({ "count": rows.len() }))
-    }
-
-    fn mutate(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
-        let rows = self.matching(table, &operation["where"])?;
-        let Some(mutations) = operation["mutations"].as_array() else {
-            return Err(syntax(format!(
-                "mutations: expected a list of [COLUMN, MUTATOR, VALUE], found {}",
-                short(&operation["mutations"])
-            )));
-        };
-        for (uuid, row) in &rows {
-            let mut values: Box<[Datum]> = row.values().into();
-            for mutation in mutations {
-                let (index, datum) = self.mutation(table, &values, mutation)?;
-                values[index] = datum;
-            }
-            self.touch(table, *uuid, Some(Arc::new(Row::new(table.shape.clone(), values))));
-        }
-        Ok(json!({ "count": rows.len() }))
-    }
-
-    fn mutation(
-        &self,
-        table: &'static Table,
-        values: &[Datum],
-        json: &Value,
-    ) -> Result<(usize, Datum), Failure> {
-        let Some([Value::String(name), Value::String(mutator), value]) =
-            json.as_array().map(Vec::as_slice)
-        else {
-            return Err(syntax(format!(
-                "mutations: expected [COLUMN, MUTATOR, VALUE], found {}",
-                short(json)
-            )));
-        };
-        let index = index(table, name)?;
-        let column = &table.shape.columns()[index];
-        if column.kind.max == 1 {
-            return Err((
-                kind::CONSTRAINT,
-                format!("column {name}: expected a set or map to mutate, found {}", column.kind),
-            ));
-        }
-        let old = &values[index];
-        let keys = mutator == "delete" && value[0] == "set" && column.kind.value.is_some();
-        if keys {
-            let gone: Vec<&str> =
-                value[1].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let kept = old
-                .pairs()
-                .iter()
-                .filter(|(key, _)| !key.as_str().is_some_and(|key| gone.contains(&key)));
-            return Ok((index, Datum::map(kept.cloned())));
-        }
-        let change = value::unbounded(value, column, &self.named)
-            .map_err(|wrong| self.wrong_value(name, value, wrong))?;
-        let map = column.kind.value.is_some();
-        let datum = match (mutator.as_str(), map) {
-            ("insert", false) => Datum::set(old.atoms().iter().chain(change.atoms()).cloned()),
-            ("delete", false) => {
-                let gone = change.atoms();
-                Datum::set(old.atoms().iter().filter(|atom| !gone.contains(atom)).cloned())
-            }
-            // What is there already stays (RFC 7047, section 5.1).
-            ("insert", true) => Datum::map(change.pairs().iter().chain(old.pairs()).cloned()),
-            ("delete", true) => {
-                let gone = change.pairs();
-                Datum::map(old.pairs().iter().filter(|pair| !gone.contains(pair)).cloned())
-            }
-            (other, _) => {
-                return Err(syntax(format!(
-                    "mutations: expected insert or delete, found {other:?}"
-                )));
-            }
-        };
-        Ok((index, datum))
     }
 
     fn delete(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {

@@ -1,0 +1,85 @@
+//! `mutations`: what comes to sets and maps, and what goes (RFC 7047, section 5.1).
+
+use super::*;
+
+impl View<'_> {
+    pub(super) fn mutate(
+        &mut self,
+        table: &'static Table,
+        operation: &Value,
+    ) -> Result<Value, Failure> {
+        let rows = self.matching(table, &operation["where"])?;
+        let Some(mutations) = operation["mutations"].as_array() else {
+            return Err(syntax(format!(
+                "mutations: expected a list of [COLUMN, MUTATOR, VALUE], found {}",
+                short(&operation["mutations"])
+            )));
+        };
+        for (uuid, row) in &rows {
+            let mut values: Box<[Datum]> = row.values().into();
+            for mutation in mutations {
+                let (index, datum) = self.mutation(table, &values, mutation)?;
+                values[index] = datum;
+            }
+            self.touch(table, *uuid, Some(Arc::new(Row::new(table.shape.clone(), values))));
+        }
+        Ok(json!({ "count": rows.len() }))
+    }
+
+    fn mutation(
+        &self,
+        table: &'static Table,
+        values: &[Datum],
+        json: &Value,
+    ) -> Result<(usize, Datum), Failure> {
+        let Some([Value::String(name), Value::String(mutator), value]) =
+            json.as_array().map(Vec::as_slice)
+        else {
+            return Err(syntax(format!(
+                "mutations: expected [COLUMN, MUTATOR, VALUE], found {}",
+                short(json)
+            )));
+        };
+        let index = index(table, name)?;
+        let column = &table.shape.columns()[index];
+        if column.kind.max == 1 {
+            return Err((
+                kind::CONSTRAINT,
+                format!("column {name}: expected a set or map to mutate, found {}", column.kind),
+            ));
+        }
+        let old = &values[index];
+        let keys = mutator == "delete" && value[0] == "set" && column.kind.value.is_some();
+        if keys {
+            let gone: Vec<&str> =
+                value[1].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let kept = old
+                .pairs()
+                .iter()
+                .filter(|(key, _)| !key.as_str().is_some_and(|key| gone.contains(&key)));
+            return Ok((index, Datum::map(kept.cloned())));
+        }
+        let change = value::unbounded(value, column, &self.named)
+            .map_err(|wrong| self.wrong_value(name, value, wrong))?;
+        let map = column.kind.value.is_some();
+        let datum = match (mutator.as_str(), map) {
+            ("insert", false) => Datum::set(old.atoms().iter().chain(change.atoms()).cloned()),
+            ("delete", false) => {
+                let gone = change.atoms();
+                Datum::set(old.atoms().iter().filter(|atom| !gone.contains(atom)).cloned())
+            }
+            // What is there already stays (RFC 7047, section 5.1).
+            ("insert", true) => Datum::map(change.pairs().iter().chain(old.pairs()).cloned()),
+            ("delete", true) => {
+                let gone = change.pairs();
+                Datum::map(old.pairs().iter().filter(|pair| !gone.contains(pair)).cloned())
+            }
+            (other, _) => {
+                return Err(syntax(format!(
+                    "mutations: expected insert or delete, found {other:?}"
+                )));
+            }
+        };
+        Ok((index, datum))
+    }
+}
