@@ -2,14 +2,17 @@
 #![forbid(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand};
+use credentials::Credentials;
 use ovn_xdp_control::api::unixctl;
-use ovn_xdp_control::config::{Config, Tls, default_socket};
+use ovn_xdp_control::config::{Config, default_socket};
 use ovn_xdp_control::lflow::{Given, Layout, Lflow as Texts, Step};
 use ovn_xdp_control::{check, daemon, start_logging};
 use ovn_xdp_demo::DemoOptions;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[path = "src/credentials.rs"]
+mod credentials;
 #[path = "src/trace/command.rs"]
 mod trace;
 
@@ -127,15 +130,8 @@ struct Check {
     /// As JSON.
     #[arg(long)]
     json: bool,
-    /// Client key for ssl:, PEM.
-    #[arg(long, requires_all = ["certificate", "ca_cert"])]
-    private_key: Option<PathBuf>,
-    /// Client certificate for ssl:, PEM.
-    #[arg(long, requires = "private_key")]
-    certificate: Option<PathBuf>,
-    /// Certificate of the CA that signed the server's, PEM.
-    #[arg(long, requires = "private_key")]
-    ca_cert: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Args)]
@@ -341,15 +337,7 @@ impl Lflow {
 
 impl Check {
     fn run(&self) -> anyhow::Result<ExitCode> {
-        let tls = match (&self.private_key, &self.certificate, &self.ca_cert) {
-            (Some(key), Some(certificate), Some(ca_cert)) => Some(Tls {
-                private_key: key.clone(),
-                certificate: certificate.clone(),
-                ca_cert: ca_cert.clone(),
-            }),
-            _ => None,
-        };
-        let report = runtime()?.block_on(check::run(&self.db, tls))?;
+        let report = runtime()?.block_on(check::run(&self.db, self.credentials.tls()))?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {

@@ -271,6 +271,27 @@ struct Branch<'g, P> {
     ttl: TtlChange,
 }
 
+impl<'g, P> Branch<'g, P> {
+    /// At the first ingress table of a datapath.
+    fn new(context: Context, place: P, datapath: &'g Datapath) -> Self {
+        Self {
+            context,
+            place,
+            continues: false,
+            datapath,
+            at: At::Table(Pipeline::Ingress, 0),
+            base: 0,
+            arrival: None,
+            from_tunnel: false,
+            stack: Vec::new(),
+            path: 0,
+            flow: FlowId::default(),
+            written: 0,
+            ttl: TtlChange::Keep,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum At<'g> {
     Table(Pipeline, u8),
@@ -329,21 +350,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
             self.dropped(O::Place::default(), reason, FlowId::default());
             return None;
         };
-        let mut branch = Branch {
-            context: self.bases[0].context.clone(),
-            place: O::Place::default(),
-            continues: false,
-            datapath,
-            at: At::Table(Pipeline::Ingress, 0),
-            base: 0,
-            arrival: None,
-            from_tunnel: false,
-            stack: Vec::new(),
-            path: 0,
-            flow: FlowId::default(),
-            written: 0,
-            ttl: TtlChange::Keep,
-        };
+        let mut branch = Branch::new(self.bases[0].context.clone(), O::Place::default(), datapath);
         branch.context.set(field::INPORT, u128::from(inport));
         let counted = match start {
             Start::Ingress { interface, port, nested } => {

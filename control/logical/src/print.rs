@@ -104,15 +104,26 @@ impl fmt::Display for Expr {
             Self::And(list) => (list, " && "),
             Self::Or(list) => (list, " || "),
         };
-        for (i, operand) in operands.iter().enumerate() {
-            if i > 0 {
-                f.write_str(operator)?;
-            }
-            match operand {
-                Self::And(_) | Self::Or(_) => write!(f, "({operand})")?,
-                leaf => write!(f, "{leaf}")?,
-            }
-        }
-        Ok(())
+        chain(f, operands, operator, |operand| matches!(operand, Self::And(_) | Self::Or(_)))
     }
+}
+
+/// Operands with an operator between them, those that are chains themselves in parentheses.
+pub(crate) fn chain<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    operands: &[T],
+    operator: &str,
+    is_chain: impl Fn(&T) -> bool,
+) -> fmt::Result {
+    for (i, operand) in operands.iter().enumerate() {
+        if i > 0 {
+            f.write_str(operator)?;
+        }
+        if is_chain(operand) {
+            write!(f, "({operand})")?;
+        } else {
+            write!(f, "{operand}")?;
+        }
+    }
+    Ok(())
 }

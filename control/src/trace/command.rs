@@ -1,10 +1,9 @@
 //! The command line of `ovn-xdp trace`: the options and arguments of `ovn-trace`.
 
+use crate::credentials::Credentials;
 use clap::Args;
-use ovn_xdp_control::config::Tls;
 use ovn_xdp_control::contents;
 use ovn_xdp_control::trace::{Options, Script, trace};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Options of a trace.
@@ -50,15 +49,8 @@ pub(crate) struct Trace {
     /// Not available: there are no OpenFlow flows behind the logical ones.
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true)]
     ovs: Option<Option<String>>,
-    /// Client key for ssl:, PEM.
-    #[arg(long, short = 'p', requires_all = ["certificate", "ca_cert"])]
-    private_key: Option<PathBuf>,
-    /// Client certificate for ssl:, PEM.
-    #[arg(long, short = 'c', requires = "private_key")]
-    certificate: Option<PathBuf>,
-    /// Certificate of the CA that signed the server's, PEM.
-    #[arg(long, short = 'C', requires = "private_key")]
-    ca_cert: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// Datapath that the packet is in, and the packet.
     #[arg(value_name = "[DATAPATH] MICROFLOW", num_args = 1..=2, required = true)]
     arguments: Vec<String>,
@@ -70,14 +62,6 @@ impl Trace {
             self.ovs.is_none(),
             "--ovs: this chassis runs no OpenFlow flows that could be shown beside the logical ones"
         );
-        let tls = match (&self.private_key, &self.certificate, &self.ca_cert) {
-            (Some(key), Some(certificate), Some(ca_cert)) => Some(Tls {
-                private_key: key.clone(),
-                certificate: certificate.clone(),
-                ca_cert: ca_cert.clone(),
-            }),
-            _ => None,
-        };
         let none = !(self.detailed || self.summary || self.minimal || self.all);
         let options = Options {
             detailed: self.detailed || self.all || none,
@@ -93,7 +77,8 @@ impl Trace {
         };
         let db = self.db.clone().unwrap_or_else(default_db);
         let leader = !self.no_leader_only;
-        let client = crate::runtime()?.block_on(contents::read(&db, tls, leader))?;
+        let client =
+            crate::runtime()?.block_on(contents::read(&db, self.credentials.tls(), leader))?;
         match trace(client.replica(), &options, script, datapath, microflow) {
             Ok(answer) => print!("{answer}"),
             // Where ovn-trace says it, and with its status.

@@ -19,21 +19,7 @@ pub fn follow<O: Observer, S: Surroundings>(
     let packet = Packet { head: &[], parsed: &parsed, wire_len: 0, hash: 0 };
     let base = Base { context: context.clone(), layers: parsed.layers, popped: 0, len: 0 };
     let mut walk = Walk::new(generation, packet, base, surroundings, observer);
-    walk.work.push(Branch {
-        context,
-        place,
-        continues: false,
-        datapath,
-        at: At::Table(Pipeline::Ingress, 0),
-        base: 0,
-        arrival: None,
-        from_tunnel: false,
-        stack: Vec::new(),
-        path: 0,
-        flow: FlowId::default(),
-        written: 0,
-        ttl: TtlChange::Keep,
-    });
+    walk.work.push(Branch::new(context, place, datapath));
     while let Some(branch) = walk.work.pop() {
         walk.run(branch);
     }

@@ -3,7 +3,7 @@
 use super::{Canonical, Compare, Operand};
 use crate::constant::Quoted;
 use crate::expr::Relation;
-use crate::print::{Hex, run};
+use crate::print::{Hex, chain, run};
 use std::fmt;
 
 impl fmt::Display for Compare {
@@ -47,15 +47,6 @@ impl fmt::Display for Canonical {
             Self::And(list) => (list, " && "),
             Self::Or(list) => (list, " || "),
         };
-        for (i, operand) in operands.iter().enumerate() {
-            if i > 0 {
-                f.write_str(operator)?;
-            }
-            match operand {
-                Self::And(_) | Self::Or(_) => write!(f, "({operand})")?,
-                leaf => write!(f, "{leaf}")?,
-            }
-        }
-        Ok(())
+        chain(f, operands, operator, |operand| matches!(operand, Self::And(_) | Self::Or(_)))
     }
 }
