@@ -27,6 +27,7 @@ pub mod raw;
 pub mod stock;
 pub mod topology;
 pub mod traffic;
+pub mod twins;
 pub mod wait;
 pub mod workload;
 pub mod xdp_chassis;
