@@ -100,7 +100,7 @@ impl World {
         ports.sort_unstable();
         let mut compiler = new_compiler();
         compiler.apply(&recorded);
-        Self {
+        let mut world = Self {
             recorded,
             planted_from,
             rows,
@@ -109,7 +109,13 @@ impl World {
             tunnels: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             compiler,
+        };
+        // From the start something is local.
+        world.happen(&Event::Interface { id: 0, name: Some(0) });
+        for port in [0, 2] {
+            world.happen(&Event::Bind { port, interface: 0, tag: None });
         }
+        world
     }
 
     /// Applies one update, unless a server would refuse it.
@@ -143,10 +149,19 @@ impl World {
         self.compiler.apply(&changes);
     }
 
-    /// A row that there is, from the one with this index on, and one more of its table.
-    fn pair(&self, from: usize, row: usize, other: usize) -> Option<(usize, usize)> {
-        let many = self.rows.range(from..).count();
-        let (row, _) = self.rows.range(from..).nth(row % many.max(1))?;
+    /// A row that there is, perhaps a planted one, and one more of its table.
+    fn pair(&self, planted: bool, row: usize, other: usize) -> Option<(usize, usize)> {
+        let from = if planted { self.planted_from } else { 0 };
+        let mut rows: Vec<usize> = self.rows.range(from..).map(|(at, _)| *at).collect();
+        let mut row = row;
+        if planted {
+            // Each table as often as another.
+            let tables: BTreeSet<_> = rows.iter().map(|at| &*self.recorded[*at].table).collect();
+            let table = *tables.iter().nth(row % tables.len().max(1))?;
+            row /= tables.len();
+            rows.retain(|at| *self.recorded[*at].table == *table);
+        }
+        let row = rows.get(row % rows.len().max(1))?;
         let table = &self.recorded[*row].table;
         let alike: Vec<usize> =
             self.rows.keys().copied().filter(|o| self.recorded[*o].table == *table).collect();
@@ -170,8 +185,7 @@ impl World {
                 self.set_rows(toggled);
             }
             Event::Change { row, planted, column, other, lose } => {
-                let from = if *planted { self.planted_from } else { 0 };
-                let Some((row, other)) = self.pair(from, *row, *other) else { return };
+                let Some((row, other)) = self.pair(*planted, *row, *other) else { return };
                 let (old, other) = (&self.rows[&row], &self.rows[&other]);
                 let column = column % old.values().len();
                 let mut values: Box<[Datum]> = old.values().into();
@@ -188,7 +202,7 @@ impl World {
                 self.set_rows(vec![(row, Some(new))]);
             }
             Event::Swap { row, column, other } => {
-                let Some((a, b)) = self.pair(0, *row, *other).filter(|(a, b)| a != b) else {
+                let Some((a, b)) = self.pair(false, *row, *other).filter(|(a, b)| a != b) else {
                     return;
                 };
                 let (one, two) = (&self.rows[&a], &self.rows[&b]);
