@@ -16,7 +16,7 @@ use crate::learn::Learned;
 use crate::observe::{Decision, Lookup, Observer};
 use crate::parse::{Layers, Parsed};
 use crate::path::Path;
-use crate::program::{Agent, Connection, Message, Op, Pipeline};
+use crate::program::{Agent, Connection, Message, Op, Pipeline, Select};
 use crate::publish::{Attachment, Datapath, Generation, Place, Port};
 use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
@@ -462,9 +462,9 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
         let Some(rule) = rule else {
             return Err(DropReason::LogicalFlow);
         };
-        branch.flow = rule.flow;
-        self.surroundings.passes(rule.flow);
-        branch.at = At::Program(pipeline, table, &rule.program.0, 0);
+        branch.flow = rule.flow();
+        self.surroundings.passes(branch.flow);
+        branch.at = At::Program(pipeline, table, rule.program(), 0);
         Ok(true)
     }
 

@@ -9,7 +9,7 @@ use crate::check::insertions;
 use crate::compiler::{Compiler, Identity};
 use crate::sets::Resolver;
 use crate::southbound::{DatapathBinding, LogicalFlow, MulticastGroup, PortBinding};
-use ovn_xdp_datapath::classify::{Clause, Rule, Table};
+use ovn_xdp_datapath::classify::{Clause, Table};
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_datapath::publish::{Datapath, Generation};
@@ -45,8 +45,7 @@ fn turned(id: FlowId, turn: u32) -> FlowId {
 fn in_order(generation: &Generation, turn: u32) -> Generation {
     let mut ordered = generation.clone();
     let table = |table: &Arc<Table>| {
-        let rules =
-            table.rules().map(|rule| Rule { flow: turned(rule.flow, turn), ..rule.clone() });
+        let rules = table.rules().map(|rule| rule.of_flow(turned(rule.flow(), turn)));
         Arc::new(Table::new(rules.collect()))
     };
     for (key, datapath) in &generation.datapaths {

@@ -116,7 +116,7 @@ impl<'a> Tracer<'a> {
 
     fn title(&self, found: Lookup<'_>) -> String {
         let table = found.table;
-        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
+        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow()));
         let Some((flow, rule)) = flow.zip(found.rule) else {
             let stage = self.whole.stage(found.datapath.key, found.pipeline, table);
             let stage = stage.map_or_else(String::new, |stage| format!("{stage}: "));
@@ -133,7 +133,7 @@ impl<'a> Tracer<'a> {
         format!(
             "{table:2}. {place}{}, priority {}, uuid {:08x}",
             self.names.in_text(&flow.matches),
-            rule.priority,
+            rule.priority(),
             flow.uuid.as_u128() >> 96
         )
     }
@@ -162,8 +162,8 @@ impl<'a> Tracer<'a> {
 /// Whether a table is left out: its rule takes whatever comes, and goes on with the next table.
 fn is_omitted(found: Lookup<'_>) -> bool {
     let passes = |rule: &Rule| {
-        rule.clauses.iter().any(|clause| clause.0.is_empty())
-            && matches!(*rule.program.0, [Op::Next(_, table)] if table == found.table + 1)
+        rule.holds_always()
+            && matches!(**rule.program(), [Op::Next(_, table)] if table == found.table + 1)
     };
     found.rule.is_some_and(passes)
 }
@@ -188,7 +188,7 @@ impl Observer for &Tracer<'_> {
         }
         let mut record = self.record.borrow_mut();
         let node = record.tree.add(place.node, Kind::Table, self.title(found));
-        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
+        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow()));
         let actions = flow.and_then(|flow| Some((flow, self.whole.actions(flow)?)));
         match actions {
             Some((flow, actions)) => {
