@@ -63,7 +63,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// The final state, kept beside the compiler that hears of every step.
 struct World {
     recorded: Vec<Change>,
-    rows: BTreeMap<usize, Arc<Row>>,
+    rows: BTreeMap<usize, Row>,
     ports: Vec<Arc<str>>,
     bound: BTreeMap<Arc<str>, LocalPort>,
     tunnels: BTreeMap<usize, Vec<(TunnelId, Arc<Tunnel>)>>,
@@ -79,7 +79,7 @@ impl World {
         let mut ports: Vec<Arc<str>> = recorded
             .iter()
             .filter(|change| *change.table == *"Port_Binding")
-            .map(|change| change.new.as_ref().unwrap().string("logical_port").unwrap().clone())
+            .map(|change| change.new.as_ref().unwrap().string("logical_port").unwrap().into())
             .collect();
         ports.sort_unstable();
         let mut compiler = new_compiler();
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// Applies one update, unless a server would refuse it.
-    fn set_rows(&mut self, rows: Vec<(usize, Option<Arc<Row>>)>) {
+    fn set_rows(&mut self, rows: Vec<(usize, Option<Row>)>) {
         let mut after = self.rows.clone();
         for (index, new) in &rows {
             match new {
@@ -153,7 +153,7 @@ impl World {
                 let Some((row, other)) = self.pair(*row, *other) else { return };
                 let (old, other) = (&self.rows[&row], &self.rows[&other]);
                 let column = column % old.values().len();
-                let mut values: Box<[Datum]> = old.values().into();
+                let mut values = old.values();
                 values[column] = match (*lose, &values[column]) {
                     (true, Datum::Set(atoms)) if !atoms.is_empty() => {
                         Datum::set(atoms[1..].iter().cloned())
@@ -163,19 +163,16 @@ impl World {
                     }
                     (_, _) => other.values()[column].clone(),
                 };
-                let new = Arc::new(Row::new(old.shape().clone(), values));
+                let new = old.with(old.shape(), values.into_iter().enumerate());
                 self.set_rows(vec![(row, Some(new))]);
             }
             Event::Swap { row, column, other } => {
                 let Some((a, b)) = self.pair(*row, *other).filter(|(a, b)| a != b) else { return };
                 let (one, two) = (&self.rows[&a], &self.rows[&b]);
                 let column = column % one.values().len();
-                let mut values: [Box<[Datum]>; 2] = [one.values().into(), two.values().into()];
-                let [left, right] = &mut values;
-                std::mem::swap(&mut left[column], &mut right[column]);
-                let [left, right] = values;
-                let left = Arc::new(Row::new(one.shape().clone(), left));
-                let right = Arc::new(Row::new(two.shape().clone(), right));
+                let value = |row: &Row| (column, row.values()[column].clone());
+                let left = one.with(one.shape(), [value(two)]);
+                let right = two.with(two.shape(), [value(one)]);
                 self.set_rows(vec![(a, Some(left)), (b, Some(right))]);
             }
             Event::Restore(index) => {
