@@ -124,6 +124,15 @@ fn leaf() -> impl Strategy<Value = String> {
             ])
         )
             .prop_map(|(field, relation, set)| format!("{field} {relation} {set}")),
+        (prop::sample::select(vec![
+            "ip4.src < $v4",
+            "ip4.dst[0..15] <= $one",
+            "ip4.src > $one",
+            "$v4 <= ip4.dst",
+            "ip6.src >= $one",
+            "0 < ip4.src < $v4"
+        ]))
+        .prop_map(str::to_owned),
         prop::sample::select(vec![
             "ct.new",
             "ct.est",
@@ -415,6 +424,35 @@ fn unknown_names_of_sets_are_errors_and_of_ports_are_false() {
     );
     assert_eq!(error("inport == @gone"), "Syntax error at `@gone' expecting port group name.");
     assert_eq!(clauses("inport == \"gone\" || inport == \"p2\"").len(), 1);
+}
+
+#[test]
+fn an_order_with_a_set_is_one_with_all_its_members_as_in_ovn() {
+    let mut names = Names::new();
+    let mut value = |text: &str, source| {
+        let mut packet = Context::default();
+        packet.set(field::ETH_TYPE, 0x800);
+        packet.set(field::IP4_SRC, source);
+        let clauses = annotated(text).clauses(&mut names).unwrap();
+        clauses.iter().any(|clause| clause.matches(&packet, &names.sets))
+    };
+    // 10.0.0.1, 10.0.0.2 and 192.168.0.0/16.
+    for (text, source, holds) in [
+        ("ip4.src < $v4", 0x0a00_0000, true),
+        ("ip4.src < $v4", 0x0a00_0001, false),
+        ("ip4.src > $v4", 0xc0a8_0001, false),
+        ("ip4.src > $v4", 0xc0a9_0000, true),
+        ("ip4 && !(ip4.src > $v4)", 0xc0a8_0001, true),
+        ("ip4 && !(ip4.src > $v4)", 0xc0a9_0000, false),
+    ] {
+        assert_eq!(value(text, source), holds, "{text} of {source:#x}");
+    }
+    let refused = |text| annotated(text).clauses(&mut Names::new()).unwrap_err().to_string();
+    assert_eq!(
+        refused("ip4.src < $empty"),
+        "Only == and != operators may be used to compare a field against an empty value set."
+    );
+    assert!(refused("ip6.src[0..63] < $v6").contains("masked constants"));
 }
 
 #[test]
