@@ -316,7 +316,7 @@ impl Compiler {
                 let Some(local) = self.locals.get_mut(datapath) else { continue };
                 if self.database.applies(flow, *datapath) {
                     targets.extend(self.database.datapaths.get(datapath).map(|row| &**row));
-                } else if local.remove(flow.pipeline, flow.table, uuid) {
+                } else if local.remove(flow.pipeline(), flow.table(), uuid) {
                     self.touched.insert(*datapath);
                 }
             }
@@ -332,7 +332,7 @@ impl Compiler {
                         _ => {
                             let (clauses, program) = (&compiled.clauses, compiled.program.clone());
                             let flow_id = FlowId(uuid.as_u128());
-                            let rule = Rule::new(flow.priority, clauses, program, flow_id);
+                            let rule = Rule::new(flow.priority(), clauses, program, flow_id);
                             (compiled, rule)
                         }
                     };
@@ -340,7 +340,7 @@ impl Compiler {
                     shared = Some((compiled, rule.clone()));
                     (rule, inert)
                 });
-                if local.set((flow.pipeline, flow.table), uuid, result) {
+                if local.set((flow.pipeline(), flow.table()), uuid, result) {
                     touched.insert(datapath.uuid);
                 }
             });
