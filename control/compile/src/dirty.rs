@@ -126,11 +126,11 @@ impl Compiler {
         let mut v4: Vec<_> = self.database.dhcp.values().collect();
         v4.sort_by_key(|row| row.uuid);
         let v4 = v4.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
-        self.texts.dhcp = OptionTable::new(v4);
+        self.texts.dhcp = Arc::new(OptionTable::new(v4));
         let mut v6: Vec<_> = self.database.dhcpv6.values().collect();
         v6.sort_by_key(|row| row.uuid);
         let v6 = v6.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
-        self.texts.dhcpv6 = OptionTable::new(v6);
+        self.texts.dhcpv6 = Arc::new(OptionTable::new(v6));
         self.dirty.everything = true;
     }
 

@@ -7,7 +7,7 @@
 use crate::lower::lower;
 use crate::names::Name;
 use crate::recent::Recent;
-use crate::sets::{Resolver, Sets};
+use crate::sets::{Access, Resolver};
 use crate::southbound::{DatapathBinding, LogicalFlow};
 use crate::{database::Database, locality::Own};
 use hashbrown::Equivalent;
@@ -110,15 +110,15 @@ pub(crate) struct Texts {
     kept: Recent<Key<Box<str>>, Result<Compiled, Problem>>,
     programs: Recent<Place<Box<str>>, Lowered>,
     none: Option<Arc<[&'static str]>>,
-    pub(crate) dhcp: OptionTable,
-    pub(crate) dhcpv6: OptionTable,
+    pub(crate) dhcp: Arc<OptionTable>,
+    pub(crate) dhcpv6: Arc<OptionTable>,
 }
 
 /// What names mean, apart from the datapath.
 pub(crate) struct World<'a> {
     pub(crate) database: &'a Database,
     pub(crate) own: &'a Own,
-    pub(crate) sets: &'a mut Sets,
+    pub(crate) sets: Access<'a>,
 }
 
 impl Texts {
@@ -126,6 +126,12 @@ impl Texts {
     pub(crate) fn clear(&mut self) {
         self.kept = Recent::default();
         self.programs = Recent::default();
+    }
+
+    /// What another reader starts with.
+    pub(crate) fn another(&self) -> Self {
+        let (none, dhcp, dhcpv6) = (self.none.clone(), self.dhcp.clone(), self.dhcpv6.clone());
+        Self { none, dhcp, dhcpv6, ..Self::default() }
     }
 
     /// Compiles a flow for some datapaths.
@@ -158,7 +164,7 @@ impl Texts {
                 database: world.database,
                 own: world.own,
                 datapath,
-                sets: world.sets,
+                sets: &mut world.sets,
                 asked: templates.clone(),
             };
             let result = match &read {
@@ -207,7 +213,7 @@ impl Texts {
         place: Place<&str>,
         matches: &Annotated,
         actions: &Actions,
-        resolver: &mut Resolver<'_>,
+        resolver: &mut Resolver<'_, '_>,
     ) -> Result<Compiled, Problem> {
         let clauses = matches.clauses(resolver).map_err(Problem::Clauses)?;
         let (program, inert) = match self.programs.get(&place) {

@@ -6,7 +6,7 @@
 
 use crate::compiler::Compiler;
 use crate::names::Name;
-use crate::sets::split_group;
+use crate::sets::{Access, split_group};
 use crate::southbound::*;
 use crate::text::World;
 use hashbrown::{HashMap, HashSet};
@@ -153,7 +153,7 @@ impl Compiler {
             rows.filter_map(|datapath| self.database.datapaths.get(&datapath).cloned()).collect();
         let targets: Vec<&DatapathBinding> = datapaths.iter().map(|row| &**row).collect();
         let database = &self.database;
-        let mut world = World { database, own: &self.own, sets: &mut self.sets };
+        let mut world = World { database, own: &self.own, sets: Access::Alone(&mut self.sets) };
         let mut first = None;
         self.texts.compile(&flow, &targets, &mut world, |datapath, outcome| {
             if first.is_some() {

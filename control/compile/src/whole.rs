@@ -7,7 +7,7 @@
 
 use crate::check::insertions;
 use crate::compiler::{Compiler, Identity};
-use crate::sets::Resolver;
+use crate::sets::{Access, Resolver};
 use crate::southbound::{DatapathBinding, LogicalFlow, MulticastGroup, PortBinding};
 use ovn_xdp_datapath::classify::{Clause, Table};
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
@@ -154,7 +154,7 @@ impl Whole {
             database: &self.compiler.database,
             own: &self.compiler.own,
             datapath: &binding,
-            sets: &mut self.compiler.sets,
+            sets: &mut Access::Alone(&mut self.compiler.sets),
             asked: Vec::new(),
         };
         expression.clauses(&mut resolver)

@@ -53,12 +53,12 @@ impl Database {
     /// Takes a set of changes that was checked as a whole.
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
-            for identity in change.old.iter().flat_map(|row| identities(row)) {
+            for identity in change.old.iter().flat_map(identities) {
                 if self.holders.get(&identity) == Some(&change.row) {
                     self.holders.remove(&identity);
                 }
             }
-            for target in change.old.iter().flat_map(|row| references(row)) {
+            for target in change.old.iter().flat_map(references) {
                 if let Some(count) = self.referrers.get_mut(&target.1) {
                     *count -= 1;
                     if *count == 0 {
@@ -66,10 +66,10 @@ impl Database {
                     }
                 }
             }
-            for target in change.new.iter().flat_map(|row| references(row)) {
+            for target in change.new.iter().flat_map(references) {
                 *self.referrers.entry(target.1).or_default() += 1;
             }
-            for identity in change.new.iter().flat_map(|row| identities(row)) {
+            for identity in change.new.iter().flat_map(identities) {
                 self.holders.insert(identity, change.row);
             }
             let rows = self.tables.entry(change.table.clone()).or_default();

@@ -357,7 +357,7 @@ impl View<'_> {
         let mut gone = Vec::new();
         for (uuid, touched) in &self.touched {
             let old = self.database.row(&touched.table, *uuid);
-            for (_, target) in old.iter().flat_map(|row| references(row)) {
+            for (_, target) in old.into_iter().flat_map(references) {
                 *counts.entry(target).or_default() -= 1;
             }
             let Some(new) = &touched.new else {

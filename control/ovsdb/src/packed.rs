@@ -115,7 +115,10 @@ impl Parts {
             if cell.is(&shape.columns()[column].default) || put(&mut self.own, column, cell) {
                 continue;
             }
-            let datum = cell.datum();
+            let datum = match part {
+                Part::Text(start, end) => self.texts[start..end].into(),
+                Part::Datum(datum) => datum,
+            };
             values.push((column, datum));
         }
         self.texts.clear();

@@ -163,10 +163,9 @@ fn modified(
     columns: Vec<(usize, Datum)>,
     difference: impl Fn(&Datum, Datum) -> Datum,
 ) -> Row {
-    let before = old.values();
     let columns = columns.into_iter().map(|(index, datum)| {
         let by_difference = shape.columns()[index].kind.changes_by_difference();
-        (index, if by_difference { difference(&before[index], datum) } else { datum })
+        (index, if by_difference { difference(&old.value(index), datum) } else { datum })
     });
     old.with(shape, columns)
 }

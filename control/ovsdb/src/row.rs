@@ -7,6 +7,7 @@
 //! expected and what is there. A column that the server's schema does not have reads as empty
 //! through the accessors that can say "nothing", and as an error through the others.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -164,7 +165,14 @@ impl Row {
         columns: impl IntoIterator<Item = (usize, Datum)>,
     ) -> Self {
         let mut parts = Parts::default();
-        (0..shape.columns.len()).for_each(|at| parts.datum(at, self.cell(at).datum()));
+        let columns: Vec<(usize, Datum)> = columns.into_iter().collect();
+        for at in 0..shape.columns.len() {
+            match self.cell(at) {
+                _ if columns.iter().any(|(column, _)| *column == at) => {}
+                Cell::Text(text) => parts.text(at, text),
+                other => parts.datum(at, other.datum()),
+            }
+        }
         columns.into_iter().for_each(|(column, datum)| parts.datum(column, datum));
         let old = &self.head().common;
         Self::packed(self.id(), shape, &mut parts, |common| match common == **old {
@@ -227,6 +235,14 @@ impl Row {
     /// The values, in the order of the shape's columns.
     pub fn values(&self) -> Vec<Datum> {
         (0..self.shape().columns.len()).map(|at| self.cell(at).datum()).collect()
+    }
+
+    /// The value of a column, by its index in the shape.
+    pub fn value(&self, column: usize) -> Cow<'_, Datum> {
+        match self.cell(column) {
+            Cell::Datum(datum) => Cow::Borrowed(datum),
+            other => Cow::Owned(other.datum()),
+        }
     }
 
     /// Names and values of all columns, in ascending order of names.

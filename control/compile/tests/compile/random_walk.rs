@@ -341,7 +341,7 @@ fn planted(recorded: &[Change]) -> Vec<Change> {
             (format!("!is_chassis_resident(\"{port}\") && ^what"), "drop;".to_owned()),
             (format!("outport == \"{port}\""), format!("outport = \"{port}\"; output;")),
         ] {
-            let mut row = Arc::clone(like);
+            let mut row = like.clone();
             for (column, value) in [
                 ("logical_datapath", datapath.clone()),
                 ("logical_dp_group", group.clone()),
