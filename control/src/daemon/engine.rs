@@ -194,7 +194,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     /// Rows changed. One call for each update of the server.
     pub fn changes(&mut self, changes: &[Change], now: Duration) {
         for change in changes {
-            let (uuid, new) = (change.row, change.new.as_deref());
+            let (uuid, new) = (change.row, change.new.as_ref());
             match &*change.table {
                 "Port_Binding" => self.claims.row(uuid, new.map(PortRow::read), now),
                 "Chassis" => {

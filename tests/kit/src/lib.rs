@@ -25,6 +25,7 @@ pub mod pki;
 pub mod process;
 pub mod raw;
 pub mod stock;
+pub mod texts;
 pub mod topology;
 pub mod traffic;
 pub mod twins;

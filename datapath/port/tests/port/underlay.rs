@@ -187,6 +187,10 @@ fn tunnel_packets_over_ipv6_and_with_ipv4_options_are_taken_from_the_host() {
         second.ports.set_tunnel_addresses(addresses).unwrap();
         with_options.send_to(&vec![0; len], (ours[0], 6081)).unwrap();
         over_ipv6.send_to(&vec![0; len], (ours[1], 6081)).unwrap();
+        // IPv6's first packet waits for its next hop: both must be past the addresses.
+        wait_for("both tunnel packets at the worker", || {
+            second.ports.statistics().iter().map(|worker| worker.from_nic.get()).sum::<u64>() == 2
+        });
     }
     // What was sent while the addresses were ours never came.
     for receiver in [v4, v6] {
