@@ -47,6 +47,25 @@ pub trait Forward: Send {
 
     /// A tunnel packet of a NIC, whole.
     fn from_nic<I: Io>(&mut self, now: u64, nic: u16, frame: I::Frame, io: &mut I);
+
+    /// Frames of workloads that came together; the vector is left empty.
+    fn from_interfaces<I: Io>(
+        &mut self,
+        now: u64,
+        frames: &mut Vec<(InterfaceId, Option<VlanHeader>, I::Frame)>,
+        io: &mut I,
+    ) {
+        for (from, vlan, frame) in frames.drain(..) {
+            self.from_interface(now, from, vlan, frame, io);
+        }
+    }
+
+    /// Tunnel packets that came together; the vector is left empty.
+    fn from_nics<I: Io>(&mut self, now: u64, nic: u16, frames: &mut Vec<I::Frame>, io: &mut I) {
+        for frame in frames.drain(..) {
+            self.from_nic(now, nic, frame, io);
+        }
+    }
 }
 
 /// What a worker does when there is nothing to do.
