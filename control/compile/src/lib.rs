@@ -20,6 +20,7 @@ pub mod mac;
 mod names;
 mod neighbour;
 mod place;
+mod reading;
 mod recent;
 pub mod report;
 pub mod security;
