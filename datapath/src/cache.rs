@@ -379,3 +379,50 @@ impl Verdicts {
         self.free.push(number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Outputs;
+
+    fn key(number: u64) -> Key {
+        Key { origin: number.into(), fields: [0; 4] }
+    }
+
+    fn verdict(guard: u128) -> Verdict {
+        Verdict {
+            outputs: Outputs::Many(Box::new([])),
+            drop: None,
+            arrival: None,
+            path: None,
+            guard: (guard, guard),
+            lengths: (0, u32::MAX),
+            ttl_above: 0,
+            expires: u64::MAX,
+            rests_on: Box::new([]),
+            cacheable: true,
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_kept_once_and_as_long_as_a_connection_has_it() {
+        let mut cache = Cache::new(64);
+        let mut evicted = 0;
+        let mut keep = |cache: &mut Cache, number: u64, guard| {
+            let key = key(number);
+            evicted += u32::from(cache.insert(key.hash(1), key, verdict(guard), 1, u64::MAX, 0));
+        };
+        for number in 0..1000 {
+            keep(&mut cache, number, number.into());
+            assert_eq!(cache.verdicts(), cache.len());
+        }
+        for number in 0..1000 {
+            keep(&mut cache, number, u128::from(number % 2));
+        }
+        assert_eq!(cache.len(), cache.capacity());
+        assert!(cache.verdicts() <= 2 && evicted > 1800, "{} {evicted}", cache.verdicts());
+        let last = key(999);
+        let place = cache.find(last.hash(1), &last).expect("the last is there");
+        assert_eq!(cache.at(place).expect("a connection").verdict.guard, (1, 1));
+    }
+}

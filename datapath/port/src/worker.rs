@@ -18,7 +18,7 @@ use crate::patience::Patience;
 use crate::socket::XdpSocket;
 use crate::sockets::Sockets;
 use crate::statistics::WorkerStatistics;
-use crate::umem::Umem;
+use crate::umem::{Umem, UmemFrame};
 
 /// Frames of one lane before the others have their turn.
 const BATCH: usize = 64;
@@ -210,6 +210,7 @@ impl Seat {
         sockets.replenish();
         mailbox.collect(&mut sockets);
         drop(ready);
+        let mut batch = Batch::default();
         let mut waiting = Vec::new();
         let mut idle_since = None;
         let mut patience = Patience::default();
@@ -220,7 +221,7 @@ impl Seat {
             mailbox.collect(&mut sockets);
             sockets.replenish();
             let now = monotonic();
-            let frames = batch(now, &mut sockets, &mut forward, &statistics);
+            let frames = turn(now, &mut sockets, &mut batch, &mut forward, &statistics);
             sockets.flush();
             sockets.account();
             if now >= sample_at {
@@ -252,38 +253,47 @@ impl Seat {
     }
 }
 
-fn batch<F: Forward>(
+/// Frames of a lane on their way to the forwarder; empty between two.
+#[derive(Default)]
+struct Batch<'u> {
+    workloads: Vec<(InterfaceId, Option<VlanHeader>, UmemFrame<'u>)>,
+    tunnels: Vec<UmemFrame<'u>>,
+}
+
+fn turn<'u, F: Forward>(
     now: u64,
-    sockets: &mut Sockets<'_>,
+    sockets: &mut Sockets<'u>,
+    batch: &mut Batch<'u>,
     forward: &mut F,
     statistics: &WorkerStatistics,
 ) -> usize {
+    let Batch { workloads, tunnels } = batch;
     let mut frames = 0;
     for lane in 0..sockets.lanes() {
-        let mut count = 0;
         match sockets.nic_of(lane) {
             None => {
-                while count < BATCH
+                while workloads.len() < BATCH
                     && let Some(arrival) = sockets.receive_from_workload()
                 {
-                    forward.from_interface(now, arrival.from, arrival.vlan, arrival.frame, sockets);
-                    count += 1;
+                    workloads.push((arrival.from, arrival.vlan, arrival.frame));
                 }
-                statistics.from_workload.add(count as u64);
+                frames += workloads.len();
+                statistics.from_workload.add(workloads.len() as u64);
+                forward.from_interfaces(now, workloads, sockets);
             }
             Some(nic) => {
-                while count < BATCH
+                while tunnels.len() < BATCH
                     && let Some(frame) = sockets.receive(lane)
                 {
                     debug_assert!(!frame.is_empty());
-                    forward.from_nic(now, nic, frame, sockets);
-                    count += 1;
+                    tunnels.push(frame);
                 }
-                statistics.from_nic.add(count as u64);
+                frames += tunnels.len();
+                statistics.from_nic.add(tunnels.len() as u64);
+                forward.from_nics(now, nic, tunnels, sockets);
             }
         }
         sockets.release_received(lane);
-        frames += count;
     }
     frames
 }
