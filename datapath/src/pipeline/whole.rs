@@ -10,7 +10,6 @@ pub fn follow<O: Observer, S: Surroundings>(
     generation: &Generation,
     datapath: DatapathKey,
     context: Context,
-    place: O::Place,
     surroundings: S,
     observer: &mut O,
 ) {
@@ -19,6 +18,7 @@ pub fn follow<O: Observer, S: Surroundings>(
     let packet = Packet { head: &[], parsed: &parsed, wire_len: 0, hash: 0 };
     let base = Base { context: context.clone(), layers: parsed.layers, popped: 0, len: 0 };
     let mut walk = Walk::new(generation, packet, base, surroundings, observer);
+    let place = walk.observer.enter(datapath, &context);
     walk.work.push(Branch::new(context, place, datapath));
     while let Some(branch) = walk.work.pop() {
         walk.run(branch);
