@@ -98,7 +98,7 @@ pub fn trace<O: Observer, S: Surroundings>(
 }
 
 /// A frame with the tag that is beside it pushed in front of what it has.
-fn on_the_wire(vlan: Option<VlanHeader>, mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn on_the_wire(vlan: Option<VlanHeader>, mut bytes: Vec<u8>) -> Vec<u8> {
     if let Some(VlanHeader { tpid, tci }) = vlan {
         let ([a, b], [c, d]) = (tpid.to_be_bytes(), tci.to_be_bytes());
         bytes.splice(12..12, [a, b, c, d]);

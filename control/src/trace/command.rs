@@ -45,7 +45,8 @@ impl Trace {
         if self.live {
             let words = self.question.words();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let called = unixctl::call(&self.daemon.socket()?, "trace", &words);
+            let socket = self.daemon.socket()?;
+            let called = unixctl::call(&socket, "trace", &words);
             print!("{}", crate::runtime()?.block_on(called)?);
             return Ok(ExitCode::SUCCESS);
         }

@@ -13,7 +13,7 @@ use ovn_xdp_datapath::key::PortKey;
 use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::Start;
 use ovn_xdp_datapath::publish::{Attachment, Generation, Place};
-use ovn_xdp_datapath::trace::{Entrance, trace};
+use ovn_xdp_datapath::trace::{Entrance, on_the_wire, trace};
 use ovn_xdp_datapath::worker::demux;
 use ovn_xdp_ovsdb::replica::Replica;
 
@@ -64,7 +64,7 @@ pub fn on_chassis(chassis: &Chassis<'_>, question: &Question) -> Result<Outcome,
     let (tree, _) = tracer.end();
     let title = format!("# {}\n", text::packet(&packet));
     let text = title + &tree.text(question.forms());
-    Ok(Outcome::new(chassis, &names, text, traced))
+    Ok(Outcome::new(chassis, &names, (text, &on_the_wire(vlan, bytes)), traced))
 }
 
 /// The frame that a workload would send for the packet to have these fields.
@@ -78,40 +78,30 @@ fn described(
     let port = key.map(|port| Attachment { datapath, port });
     let port = port.ok_or(microflow::MicroflowError::FromNowhere)?;
     let (entrance, vlan) = entrance(names, port)?;
-    let bytes = compose::frame(&packet);
-    let found = fields(&bytes, port)?;
-    if found.slots != packet.slots {
-        let (asked, found) = (text::packet(&packet), text::packet(&found));
+    let entering = enter(names.generation, entrance, vlan, compose::frame(&packet))?;
+    if entering.packet.slots != packet.slots {
+        let (asked, found) = (text::packet(&packet), text::packet(&entering.packet));
         return Err(TraceError::NoSuchFrame { asked, found });
     }
-    Ok(Entering { entrance, vlan, bytes, packet })
+    Ok(entering)
 }
 
 /// A frame that somebody has seen, at a port or at an interface.
 fn given(names: &Names<'_>, digits: &str, from: &str) -> Result<Entering, TraceError> {
     let bytes = hexadecimal(digits).ok_or_else(|| TraceError::Frame(digits.to_owned()))?;
-    if let Some(row) = names.find_port(from) {
-        let datapath = names.network.datapath_row(row.datapath);
-        let datapath = datapath.ok_or_else(|| TraceError::Unbound(from.to_owned()))?.key;
-        let port = Attachment { datapath, port: row.key };
-        let (entrance, vlan) = entrance(names, port)?;
-        let packet = fields(&bytes, port)?;
-        return Ok(Entering { entrance, vlan, bytes, packet });
-    }
     let unknown = || microflow::MicroflowError::Port(from.to_owned());
-    let mut interfaces = names.generation.interfaces.iter();
-    let (id, _) = interfaces.find(|(_, it)| it.name == from).ok_or_else(unknown)?;
-    let parsed =
-        parse(&bytes, bytes.len(), None).map_err(|_| TraceError::Frame(digits.to_owned()))?;
-    let start = demux(names.generation, id, parsed.tci());
-    let Ok(Start::Ingress { port, nested, .. }) = start else {
-        return Err(TraceError::Unbound(from.to_owned()));
+    let (entrance, vlan) = match names.find_port(from) {
+        Some(row) => {
+            let datapath = names.network.datapath_row(row.datapath).ok_or_else(unknown)?;
+            entrance(names, Attachment { datapath: datapath.key, port: row.key })?
+        }
+        None => {
+            let mut interfaces = names.generation.interfaces.iter();
+            let (id, _) = interfaces.find(|(_, it)| it.name == from).ok_or_else(unknown)?;
+            (Entrance::Interface(id), None)
+        }
     };
-    let mut packet = fields(&bytes, port)?;
-    if nested {
-        packet.set(field::VLAN_TCI, parsed.second_tci.into());
-    }
-    Ok(Entering { entrance: Entrance::Interface(id), vlan: None, bytes, packet })
+    enter(names.generation, entrance, vlan, bytes)
 }
 
 /// Where frames of a port enter, and with which tag.
@@ -139,13 +129,31 @@ fn entrance(
     }
 }
 
-/// The fields of a frame from a port, its own tag taken off.
-fn fields(bytes: &[u8], port: Attachment) -> Result<Context, TraceError> {
-    let parsed = parse(bytes, bytes.len(), None);
-    let parsed = parsed.map_err(|_| TraceError::Frame(super::outcome::digits(bytes)))?;
-    let mut packet = parsed.context(bytes);
-    packet.set(field::INPORT, port.port.get().into());
-    Ok(packet)
+/// A frame at its logical port, whose own tag is taken off.
+fn enter(
+    generation: &Generation,
+    entrance: Entrance,
+    vlan: Option<VlanHeader>,
+    bytes: Vec<u8>,
+) -> Result<Entering, TraceError> {
+    let parsed = parse(&bytes, bytes.len(), vlan);
+    let parsed = parsed.map_err(|_| TraceError::Frame(super::outcome::digits(&bytes)))?;
+    let mut packet = parsed.context(&bytes);
+    let inport = match entrance {
+        Entrance::Port(port) => port.port.get(),
+        Entrance::Interface(interface) => match demux(generation, interface, parsed.tci()) {
+            Ok(Start::Ingress { port, nested, .. }) => {
+                if nested {
+                    packet.set(field::VLAN_TCI, parsed.second_tci.into());
+                }
+                port.port.get()
+            }
+            // It will be dropped as of no port.
+            _ => 0,
+        },
+    };
+    packet.set(field::INPORT, inport.into());
+    Ok(Entering { entrance, vlan, bytes, packet })
 }
 
 /// Bytes of a text of hexadecimal digits, in which space and colons mean nothing.

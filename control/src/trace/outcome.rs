@@ -26,6 +26,8 @@ pub struct Outcome {
     pub generation: u64,
     /// The way through the pipelines, as `ovn-trace` tells it.
     pub trace: String,
+    /// The frame that enters, as on the wire, in hexadecimal digits.
+    pub frame: String,
     /// What would leave.
     pub frames: Vec<Sent>,
     /// Why nothing does.
@@ -39,8 +41,10 @@ pub struct Outcome {
 pub struct Sent {
     /// Where to.
     pub to: Destination,
-    /// Its bytes in hexadecimal digits, or the label of why it cannot be made.
-    pub frame: Result<String, &'static str>,
+    /// Its bytes in hexadecimal digits, if it can be made.
+    pub frame: Option<String>,
+    /// Label of why it cannot.
+    pub dropped: Option<&'static str>,
     /// What the bytes say, the outermost first.
     pub headers: Vec<String>,
 }
@@ -88,7 +92,7 @@ impl Outcome {
     pub(super) fn new(
         chassis: &Chassis<'_>,
         names: &Names<'_>,
-        trace: String,
+        (trace, frame): (String, &[u8]),
         traced: Result<Traced, DropReason>,
     ) -> Self {
         let (frames, drop, learns) = match traced {
@@ -104,7 +108,8 @@ impl Outcome {
             }
         };
         let generation = chassis.generation.number;
-        Self { chassis: chassis.name.to_owned(), generation, trace, frames, drop, learns }
+        let (chassis, frame) = (chassis.name.to_owned(), digits(frame));
+        Self { chassis, generation, trace, frame, frames, drop, learns }
     }
 }
 
@@ -149,10 +154,8 @@ fn sent(chassis: &Chassis<'_>, names: &Names<'_>, leaving: &Leaving) -> Sent {
     let tunnelled = matches!(leaving.target, Target::Tunnel(_));
     Sent {
         to,
-        frame: match &leaving.frame {
-            Ok(bytes) => Ok(digits(bytes)),
-            Err(reason) => Err(reason.label()),
-        },
+        frame: leaving.frame.as_deref().ok().map(digits),
+        dropped: leaving.frame.as_ref().err().map(|reason| reason.label()),
         headers: headers(bytes, tunnelled),
     }
 }
@@ -207,9 +210,10 @@ pub fn digits(bytes: &[u8]) -> String {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chassis, generation, trace, frames, drop, learns } = self;
-        write!(f, "{trace}\n# Chassis \"{chassis}\", generation {generation}.\n")?;
-        for Sent { to, frame, headers } in frames {
+        let Self { chassis, generation, trace, frame, frames, drop, learns } = self;
+        writeln!(f, "{trace}\n# Chassis \"{chassis}\", generation {generation}.")?;
+        writeln!(f, "the frame that enters\n    {frame}")?;
+        for Sent { to, frame, dropped, headers } in frames {
             match to {
                 Destination::Port { name, interface, tag } => {
                     write!(f, "to port \"{name}\", interface \"{interface}\"")?;
@@ -223,10 +227,8 @@ impl fmt::Display for Outcome {
             }
             writeln!(f)?;
             headers.iter().try_for_each(|header| writeln!(f, "    {header}"))?;
-            match frame {
-                Ok(digits) => writeln!(f, "    {digits}")?,
-                Err(reason) => writeln!(f, "    dropped: {reason}")?,
-            }
+            frame.iter().try_for_each(|digits| writeln!(f, "    {digits}"))?;
+            dropped.iter().try_for_each(|reason| writeln!(f, "    dropped: {reason}"))?;
         }
         if let Some(Dropped { reason, description, flow }) = drop {
             writeln!(f, "dropped: {reason}: {description}")?;
