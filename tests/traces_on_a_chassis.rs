@@ -12,7 +12,7 @@ use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::geneve::{Geneve, verify_checksums};
 use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::link::{self, Mac, Underlay};
-use ovn_xdp_kit::packet::PacketSocket;
+use ovn_xdp_kit::packet::{Frame, PacketSocket};
 use ovn_xdp_kit::raw::{Ends, tagged};
 use ovn_xdp_kit::topology::{PORTS, Place, Port};
 use ovn_xdp_kit::wait::{self, PATIENCE};
@@ -156,6 +156,12 @@ fn the_frame_that_a_trace_ends_with_is_the_one_on_the_wire() {
     }
 }
 
+fn ovn_trace(mixed: &Mixed, microflow: &str) -> String {
+    let mut command = Command::new("ovn-trace");
+    command.arg(format!("--db={}", mixed.central.remote())).args(["--all", microflow]);
+    process::run(&mut command).unwrap()
+}
+
 #[test]
 fn a_local_trace_says_what_ovn_trace_says_before_it_goes_on() {
     let mixed = start();
@@ -163,12 +169,9 @@ fn a_local_trace_says_what_ovn_trace_says_before_it_goes_on() {
         for v6 in [false, true] {
             let microflow =
                 microflow(from, &ends(from, to, v6), "udp.src == 4001 && udp.dst == 81");
-            let mut ovn_trace = Command::new("ovn-trace");
-            ovn_trace.arg(format!("--db={}", mixed.central.remote())).args(["--all", &microflow]);
-            let expected = process::run(&mut ovn_trace).unwrap();
             let answer = trace(&mixed, &["--all", &microflow]);
             let (logical, rest) = answer.split_once("\n# Chassis \"hv1\"").unwrap();
-            assert_eq!(logical, expected);
+            assert_eq!(logical, ovn_trace(&mixed, &microflow));
             assert!(rest.contains(&format!("to port \"{to}\", interface \"vm1\"")), "{rest}");
             // As an operator of OVS would ask.
             let mut appctl = Command::new("ovs-appctl");
@@ -176,11 +179,52 @@ fn a_local_trace_says_what_ovn_trace_says_before_it_goes_on() {
             assert_eq!(process::run(&mut appctl).unwrap(), answer);
         }
     }
+    // A packet that is in a router already.
+    let within = Ends { to_mac: Addresses::router(1).mac, ..ends("vm2-red", "vm1-blue", false) };
+    let microflow = self::microflow("router-red", &within, "icmp4.type == 8");
+    let answer = trace(&mixed, &["--all", &microflow]);
+    let (logical, _) = answer.split_once("\n# Chassis \"hv1\"").unwrap();
+    assert_eq!(logical, ovn_trace(&mixed, &microflow));
+    assert!(answer.contains("to port \"vm1-blue\", interface \"vm1\", tag 102"), "{answer}");
     // What another chassis will do is left to it.
-    let microflow = microflow("vm1-red", &ends("vm1-red", "vm2-red", false), "icmp4.type == 8");
+    let microflow =
+        self::microflow("vm1-red", &ends("vm1-red", "vm2-red", false), "icmp4.type == 8");
     let answer = trace(&mixed, &[&microflow]);
     assert!(answer.contains("by tunnel to chassis \"hv2\", which goes on"), "{answer}");
     assert!(!answer.contains("egress(dp="), "{answer}");
+}
+
+#[test]
+fn a_frame_for_all_is_traced_to_each_member_here_and_once_to_each_chassis() {
+    let mixed = start();
+    let (from, to) = (mixed.workload("vm1-red"), mixed.workload("vm2-red"));
+    traffic::ping(from.namespace(), to.addresses().v4.into(), 3, PATIENCE).unwrap();
+    let mut underlay = Capture::start(mixed.hv2.namespace(), Underlay::LINK).unwrap();
+    let mut here = Capture::start(mixed.workload("vm1").namespace(), LINK).unwrap();
+    let wire = PacketSocket::open(mixed.workload("vm1").namespace(), LINK).unwrap();
+    let everybody = Ends { to_mac: Mac([0xff; 6]), ..ends("vm1-red", "vm2-red", false) };
+    let frame = hexadecimal(&everybody.udp(1, 2, b"to all"));
+    let outcome = outcome(&mixed, &["--frame", &frame, "vm1-red"]);
+    let text = outcome["trace"].as_str().unwrap();
+    for part in [
+        "multicast(dp=\"red\", mcgroup=\"_MC_flood\")",
+        "egress(dp=\"red\", inport=\"vm1-red\", outport=\"vm1\")",
+        "ingress(dp=\"router\", inport=\"router-red\")",
+        "/* omitting output because inport == outport && !flags.loopback */",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let frames = outcome["frames"].as_array().unwrap();
+    let chassis = frames.iter().filter_map(|sent| sent["to"]["chassis"]["name"].as_str());
+    let ports = frames.iter().filter_map(|sent| sent["to"]["port"]["name"].as_str());
+    assert_eq!((Vec::from_iter(chassis), Vec::from_iter(ports)), (vec!["hv2"], vec!["vm1"]));
+    wire.send(&bytes(&outcome["frame"])).unwrap();
+    for sent in frames {
+        let expected = bytes(&sent["frame"]);
+        let capture = if sent["to"]["chassis"].is_object() { &mut underlay } else { &mut here };
+        let same = |frame: &Frame| !frame.outgoing && frame.bytes == expected;
+        capture.wait_for("the traced frame", Duration::from_secs(5), same).unwrap();
+    }
 }
 
 #[test]
@@ -284,7 +328,7 @@ fn what_the_chassis_has_learned_is_used_and_a_trace_teaches_it_nothing() {
     let leaving = bytes(&found["frames"][0]["frame"]);
     assert_eq!(&leaving[..6], GUEST.0.0);
     wire.send(&bytes(&found["frame"])).unwrap();
-    let seen = |frame: &ovn_xdp_kit::packet::Frame| !frame.outgoing && frame.bytes == leaving;
+    let seen = |frame: &Frame| !frame.outgoing && frame.bytes == leaving;
     here.wait_for("the traced frame", Duration::from_secs(5), seen).unwrap();
 }
 
