@@ -39,10 +39,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const NETWORKS: usize = FEATURES.len();
-const PACKETS: usize = 80;
+const PACKETS: usize = 50;
 
 /// Everything of a Northbound database that a network may have made.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 14] = [
     "Logical_Switch",
     "Logical_Router",
     "Load_Balancer",
@@ -53,7 +53,26 @@ const TABLES: [&str; 10] = [
     "Static_MAC_Binding",
     "Chassis_Template_Var",
     "Meter",
+    "Load_Balancer_Group",
+    "HA_Chassis_Group",
+    "Copp",
+    "BFD",
 ];
+
+/// Options of all networks that one of them may have set.
+const OPTIONS: [&str; 4] =
+    ["default_acl_drop", "debug_drop_collector_set", "debug_drop_domain_id", "controller_event"];
+
+/// Makes the Northbound database as empty as it was; what refers to others goes first.
+fn clear(central: &Central) -> Result<()> {
+    let (first, others) = TABLES.split_at(2);
+    for tables in [first, others] {
+        let destroy = tables.iter().flat_map(|table| ["--", "--all", "destroy", table]);
+        central.nbctl(&destroy.skip(1).collect::<Vec<_>>())?;
+    }
+    let options = [&["remove", "NB_Global", ".", "options"], &OPTIONS[..]].concat();
+    central.nbctl(&options).map(drop)
+}
 
 /// `ovn-trace` as a daemon.
 struct Daemon {
@@ -246,13 +265,13 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
     for number in 0..NETWORKS {
         let mut dice = Dice::new(seed * 1000 + number as u64);
         let network = Network::random(&mut dice, number);
-        let mut clear = Vec::new();
-        for table in TABLES {
-            clear.extend(["--", "--all", "destroy", table]);
+        clear(&central).unwrap();
+        for commands in [&network.commands, &network.more] {
+            let words: Vec<&str> = commands.iter().skip(1).map(String::as_str).collect();
+            if !words.is_empty() {
+                central.nbctl(&words).unwrap();
+            }
         }
-        central.nbctl(&clear[1..]).unwrap();
-        let words: Vec<&str> = network.commands[1..].iter().map(String::as_str).collect();
-        central.nbctl(&words).unwrap();
         central.sync().unwrap();
         if network.has(Feature::Neighbours) {
             learn(&central).unwrap();

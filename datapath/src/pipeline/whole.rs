@@ -4,6 +4,10 @@
 
 use super::*;
 
+/// Tables that one copy of a packet may pass: what goes round until its TTL is at its end is told to
+/// its end.
+pub(super) const MAX_PATH: u32 = 1 << 15;
+
 /// Walks a packet that is nothing but its fields, from the start of a datapath's ingress pipeline.
 /// What comes of it is what the observer sees.
 pub fn follow<O: Observer, S: Surroundings>(
