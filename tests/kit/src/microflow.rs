@@ -164,9 +164,11 @@ fn requests(dice: &mut Dice, terms: &mut Vec<String>, v6: bool) {
         5 => "eth.dst == 01:00:5e:00:00:01 && ip4.src == 10.0.2.250 && ip4.dst == 224.0.0.1 \
               && ip.proto == 2 && ip.ttl == 1"
             .into(),
-        6 => "eth.dst == 33:33:00:00:00:16 && ip6.src == fe80::1 && ip6.dst == ff02::16 \
-              && ip.ttl == 1 && icmp6.type == {131, 143}"
-            .replace("{131, 143}", dice.of(&["131", "143", "132"])),
+        6 => format!(
+            "eth.dst == 33:33:00:00:00:16 && ip6.src == fe80::1 && ip6.dst == ff02::16 \
+             && ip.ttl == 1 && icmp6.type == {}",
+            dice.of(&[130, 131, 132, 143])
+        ),
         7 => format!(
             "eth.dst == {} && ip4.src == 172.16.0.7 && ip4.dst == 172.16.0.1 && ip.ttl == 255 \
              && udp.src == 49152 && udp.dst == {}",
