@@ -13,7 +13,7 @@ use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::geneve;
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId, VlanId};
 use ovn_xdp_datapath::memory::MemoryFrame;
-use ovn_xdp_datapath::program::{Family, Op, Pipeline, Program};
+use ovn_xdp_datapath::program::{Family, Op, Pipeline};
 use ovn_xdp_datapath::publish::{
     Attachment, Children, Datapath, Generation, Interface, Link, Mac, Neighbour, Place, Port,
     Tunnel,
@@ -69,7 +69,7 @@ fn number(mac: Mac) -> u128 {
 }
 
 fn masked(field: Slice, value: u128, mask: u128) -> Literal {
-    Literal { field, values: Values::one(field, Masked { value, mask }), negated: false }
+    Literal::new(field, Values::One(&Masked { value, mask }), false)
 }
 
 fn is(field: Slice, value: u128) -> Literal {
@@ -77,12 +77,7 @@ fn is(field: Slice, value: u128) -> Literal {
 }
 
 fn rule(priority: u16, literals: Vec<Literal>, ops: Vec<Op>) -> Rule {
-    Rule {
-        priority,
-        clauses: Arc::new([Clause(literals.into())]),
-        program: Arc::new(Program(ops.into())),
-        flow: FlowId(0),
-    }
+    Rule::new(priority, &[Clause(literals.into())], ops.into(), FlowId(0))
 }
 
 fn next(table: u8) -> Op {
@@ -92,7 +87,7 @@ fn next(table: u8) -> Op {
 fn tables(rules: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
     let numbered = |rules: Vec<Rule>| {
         let rules = rules.into_iter().zip(0..);
-        Table::new(rules.map(|(rule, number)| Rule { flow: FlowId(number), ..rule }).collect())
+        Table::new(rules.map(|(rule, number)| rule.of_flow(FlowId(number))).collect())
     };
     rules.into_iter().map(|rules| Arc::new(numbered(rules))).collect()
 }
@@ -177,7 +172,7 @@ fn router() -> Datapath {
         .map(|net| {
             let ops = vec![
                 Op::DecrementTtl,
-                Op::Load(field::ETH_SRC, number(ROUTER[1])),
+                Op::load(field::ETH_SRC, number(ROUTER[1])),
                 Op::Load(field::OUTPORT, 2),
                 Op::Load(field::FLAGS.bits(0, 0).expect("a bit"), 1),
                 next(13),

@@ -16,7 +16,7 @@ use crate::learn::Learned;
 use crate::observe::{Decision, Lookup, Observer};
 use crate::parse::{Layers, Parsed};
 use crate::path::{self, Path};
-use crate::program::{Agent, Connection, Message, Op, Pipeline};
+use crate::program::{Agent, Connection, Message, Op, Pipeline, Select};
 use crate::publish::{Attachment, Datapath, Generation, Place, Port};
 use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
@@ -460,8 +460,8 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
         let Some(rule) = rule else {
             return Err(DropReason::LogicalFlow);
         };
-        self.pass(&mut branch.flow, rule.flow);
-        branch.at = At::Program(pipeline, table, &rule.program.0, 0);
+        self.pass(&mut branch.flow, rule.flow());
+        branch.at = At::Program(pipeline, table, rule.program(), 0);
         Ok(true)
     }
 

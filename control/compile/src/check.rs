@@ -133,11 +133,11 @@ impl Report {
                 rules += table.len();
                 bytes.tables += table.bytes();
                 for rule in table.rules() {
-                    if matches.insert(Arc::as_ptr(&rule.clauses).cast::<()>()) {
+                    if matches.insert(rule.address()) {
                         bytes.matches += rule.bytes();
                     }
-                    if programs.insert(Arc::as_ptr(&rule.program)) {
-                        bytes.programs += rule.program.bytes();
+                    if programs.insert(rule.program().address()) {
+                        bytes.programs += rule.program().bytes();
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::names::{Name, Names};
 use crate::place::{Map, Tunnels};
 use crate::sets::Sets;
 use crate::southbound::{BadRow, PortBinding};
-use crate::text::{Texts, World};
+use crate::text::{Compiled, Texts, World};
 use hashbrown::HashMap;
 use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::key::{FlowId, InterfaceId, TunnelId};
@@ -24,10 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Texts are swept when as many have come since the last time as were left by it, and not fewer
-/// than this.
-const SWEEP: usize = 4096;
 
 /// Who this chassis is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +48,6 @@ pub struct Compiler {
     pub(crate) names: Names,
     pub(crate) sets: Sets,
     pub(crate) texts: Texts,
-    sweep_at: usize,
     pub(crate) dirty: Dirty,
     /// Local datapaths whose published form is out of date.
     pub(crate) touched: BTreeSet<Uuid>,
@@ -78,7 +73,6 @@ impl Compiler {
             names: Names::default(),
             sets: Sets::default(),
             texts: Texts::default(),
-            sweep_at: SWEEP,
             dirty: Dirty::default(),
             touched: BTreeSet::new(),
             next: Generation::default(),
@@ -315,10 +309,6 @@ impl Compiler {
         let mut world = World { database: &self.database, own: &self.own, sets: &mut self.sets };
         let mut targets = Vec::new();
         for group in open.chunk_by(|a, b| a.0 == b.0) {
-            if self.texts.len() > self.sweep_at {
-                self.texts.sweep();
-                self.sweep_at = SWEEP + 2 * self.texts.len();
-            }
             let uuid = group[0].0;
             let Some(flow) = self.database.flows.get(&uuid) else { continue };
             targets.clear();
@@ -331,28 +321,24 @@ impl Compiler {
                 }
             }
             let (locals, names, touched) = (&mut self.locals, &mut self.names, &mut self.touched);
-            let mut shared: Option<Arc<Rule>> = None;
+            let mut shared: Option<(Compiled, Rule)> = None;
             self.texts.compile(flow, &targets, &mut world, |datapath, outcome| {
                 names.note(uuid, outcome.asked);
                 let Some(local) = locals.get_mut(&datapath.uuid) else { return };
                 let result = outcome.result.map(|compiled| {
                     // One rule for all datapaths in which it is the same.
-                    let rule = match shared.take() {
-                        Some(rule)
-                            if rule.clauses == compiled.clauses
-                                && rule.program == compiled.program =>
-                        {
-                            rule
+                    let (compiled, rule) = match shared.take() {
+                        Some(known) if known.0 == compiled => known,
+                        _ => {
+                            let (clauses, program) = (&compiled.clauses, compiled.program.clone());
+                            let flow_id = FlowId(uuid.as_u128());
+                            let rule = Rule::new(flow.priority, clauses, program, flow_id);
+                            (compiled, rule)
                         }
-                        _ => Arc::new(Rule {
-                            priority: flow.priority,
-                            clauses: compiled.clauses,
-                            program: compiled.program,
-                            flow: FlowId(uuid.as_u128()),
-                        }),
                     };
-                    shared = Some(rule.clone());
-                    (rule, compiled.inert)
+                    let inert = compiled.inert.clone();
+                    shared = Some((compiled, rule.clone()));
+                    (rule, inert)
                 });
                 if local.set((flow.pipeline, flow.table), uuid, result) {
                     touched.insert(datapath.uuid);

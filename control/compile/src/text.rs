@@ -6,10 +6,10 @@
 
 use crate::lower::lower;
 use crate::names::Name;
+use crate::recent::Recent;
 use crate::sets::{Resolver, Sets};
 use crate::southbound::{DatapathBinding, LogicalFlow};
 use crate::{database::Database, locality::Own};
-use hashbrown::HashMap;
 use ovn_xdp_datapath::classify::Clause;
 use ovn_xdp_datapath::program::{Pipeline, Program};
 use ovn_xdp_logical::action::{OptionTable, Parameters, Position, parse_actions};
@@ -42,10 +42,10 @@ pub enum Problem {
 }
 
 /// What a flow is in one datapath.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Compiled {
     pub(crate) clauses: Arc<[Clause]>,
-    pub(crate) program: Arc<Program>,
+    pub(crate) program: Program,
     /// Names of actions that are not executed.
     pub(crate) inert: Arc<[&'static str]>,
 }
@@ -70,14 +70,14 @@ struct Key {
 type Place = (Arc<str>, Pipeline, u8, bool);
 
 /// A program, and the names of its actions that are not executed.
-type Lowered = (Arc<Program>, Arc<[&'static str]>);
+type Lowered = (Program, Arc<[&'static str]>);
 
 /// Everything that texts are read with.
 #[derive(Default, Debug)]
 pub(crate) struct Texts {
     /// What came of texts that name nothing.
-    kept: HashMap<Key, Result<Compiled, Problem>>,
-    programs: HashMap<Place, Lowered>,
+    kept: Recent<Key, Result<Compiled, Problem>>,
+    programs: Recent<Place, Lowered>,
     none: Option<Arc<[&'static str]>>,
     pub(crate) dhcp: OptionTable,
     pub(crate) dhcpv6: OptionTable,
@@ -93,27 +93,8 @@ pub(crate) struct World<'a> {
 impl Texts {
     /// Forgets what is kept, because what it was read with has changed.
     pub(crate) fn clear(&mut self) {
-        self.kept.clear();
-        self.programs.clear();
-    }
-
-    /// Forgets texts that no two flows have in common: most are of one flow alone, and to keep them
-    /// costs more than to read one again.
-    pub(crate) fn sweep(&mut self) {
-        // One is held here, one by the rule of a flow.
-        const SINGLE: usize = 2;
-        self.kept.retain(|_, kept| match kept {
-            Ok(compiled) => Arc::strong_count(&compiled.clauses) > SINGLE,
-            Err(_) => false,
-        });
-        self.kept.shrink_to_fit();
-        self.programs.retain(|_, (program, _)| Arc::strong_count(program) > SINGLE);
-        self.programs.shrink_to_fit();
-    }
-
-    /// The number of texts that are kept.
-    pub(crate) fn len(&self) -> usize {
-        self.kept.len()
+        self.kept = Recent::default();
+        self.programs = Recent::default();
     }
 
     /// Compiles a flow for some datapaths.
@@ -203,7 +184,7 @@ impl Texts {
                 let (program, inert) = lower(&actions.list, resolver);
                 let none = self.none.get_or_insert_with(|| Arc::from([]));
                 let inert = if inert.is_empty() { none.clone() } else { inert.into() };
-                let lowered = (Arc::new(program), inert);
+                let lowered = (program, inert);
                 if resolver.asked.is_empty() && !key.actions.contains('^') {
                     self.programs.insert(place, lowered.clone());
                 }

@@ -7,7 +7,7 @@
 use crate::check::insertions;
 use crate::compiler::{Compiler, Identity};
 use crate::network::Network;
-use ovn_xdp_datapath::classify::{Rule, Table};
+use ovn_xdp_datapath::classify::Table;
 use ovn_xdp_datapath::key::FlowId;
 use ovn_xdp_datapath::publish::{Datapath, Generation};
 use ovn_xdp_ovsdb::replica::Replica;
@@ -69,10 +69,10 @@ fn turned(id: u128, turn: u32) -> FlowId {
 fn numbered(generation: &Generation, number: impl Fn(FlowId) -> FlowId) -> Generation {
     let mut ordered = generation.clone();
     let table = |table: &Arc<Table>| {
-        if table.rules().all(|rule| number(rule.flow) == rule.flow) {
+        if table.rules().all(|rule| number(rule.flow()) == rule.flow()) {
             return table.clone();
         }
-        let rules = table.rules().map(|rule| Rule { flow: number(rule.flow), ..rule.clone() });
+        let rules = table.rules().map(|rule| rule.of_flow(number(rule.flow())));
         Arc::new(Table::new(rules.collect()))
     };
     for (key, datapath) in &generation.datapaths {

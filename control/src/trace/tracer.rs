@@ -125,7 +125,7 @@ impl<'a> Tracer<'a> {
         format!(
             "{table:2}. {place}{}, priority {}, uuid {:08x}",
             self.names.in_text(&flow.matches),
-            rule.priority,
+            rule.priority(),
             flow.uuid.as_u128() >> 96
         )
     }
@@ -154,8 +154,8 @@ impl<'a> Tracer<'a> {
 /// Whether a table is left out: its rule takes whatever comes, and goes on with the next table.
 fn is_omitted(found: Lookup<'_>) -> bool {
     let passes = |rule: &Rule| {
-        rule.clauses.iter().any(|clause| clause.0.is_empty())
-            && matches!(*rule.program.0, [Op::Next(_, table)] if table == found.table + 1)
+        rule.holds_always()
+            && matches!(**rule.program(), [Op::Next(_, table)] if table == found.table + 1)
     };
     found.rule.is_some_and(passes)
 }
@@ -185,7 +185,7 @@ impl Observer for &Tracer<'_> {
     }
 
     fn table(&mut self, place: Place, found: Lookup<'_>, packet: &Context) -> Place {
-        let flow = found.rule.and_then(|rule| self.names.network.flow(rule.flow));
+        let flow = found.rule.and_then(|rule| self.names.network.flow(rule.flow()));
         if let Some(flow) = flow {
             let (flow, datapath) = (flow.uuid, found.datapath.key);
             let passed = Passed { flow, datapath, packet: packet.clone() };

@@ -4,7 +4,7 @@ use crate::kit::*;
 use ovn_xdp_datapath::field::{self, Slice};
 use ovn_xdp_datapath::frame::VlanHeader;
 use ovn_xdp_datapath::memory::MemoryFrame;
-use ovn_xdp_datapath::program::{Op, Pipeline, Program};
+use ovn_xdp_datapath::program::{Op, Pipeline, Select};
 use ovn_xdp_datapath::publish::Generation;
 use ovn_xdp_datapath::worker::WorkerConfig;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ const FIELDS: [Slice; 13] = [
 fn op() -> impl Strategy<Value = Op> {
     let field = || proptest::sample::select(&FIELDS[..]);
     let simple = prop_oneof![
-        4 => (field(), 0..200u128).prop_map(|(field, value)| Op::Load(field, value & field.ones())),
+        4 => (field(), 0..200u128).prop_map(|(field, value)| Op::load(field, value & field.ones())),
         2 => (field(), 0..4u8).prop_map(|(from, n)| Op::Move { to: field::reg(n), from: word(from) }),
         2 => (field(), 0..4u8).prop_map(|(to, n)| Op::Move { to: word(to), from: field::reg(n) }),
         1 => (field(), field()).prop_map(|(one, other)| Op::Exchange(word(one), word(other))),
@@ -41,16 +41,16 @@ fn op() -> impl Strategy<Value = Op> {
             result: field::reg(n).bits(0, 0).unwrap(),
             limit
         }),
-        1 => Just(Op::Select {
+        1 => Just(Op::Select(Box::new(Select {
             result: field::reg(3).bits(0, 15).unwrap(),
             members: Box::new([(1, 10), (2, 20)]),
             hash_fields: Box::new([field::IP_DSCP]),
-        }),
+        }))),
     ];
     let output = (1..5u16).prop_map(|port| vec![Op::Load(field::OUTPORT, port.into()), Op::Output]);
     prop_oneof![
         12 => simple,
-        1 => output.prop_map(|ops| Op::Clone(Program(ops.into()))),
+        1 => output.prop_map(|ops| Op::Clone(ops.into())),
     ]
 }
 
@@ -80,7 +80,7 @@ fn generation() -> impl Strategy<Value = Generation> {
                 .map(|(priority, literals, mut ops, last)| {
                     match (number, last) {
                         (2, port) => {
-                            ops.push(Op::Load(field::OUTPORT, u128::from(port) + 1));
+                            ops.push(Op::Load(field::OUTPORT, u64::from(port) + 1));
                             ops.push(Op::Output);
                         }
                         (_, 3) => {}

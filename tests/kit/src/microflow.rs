@@ -143,7 +143,7 @@ fn neighbours(
 
 /// DHCP, DNS, group membership, and protocols that nobody knows.
 fn requests(dice: &mut Dice, terms: &mut Vec<String>, v6: bool) {
-    terms.push(match dice.below(10) {
+    terms.push(match dice.below(11) {
         0 if v6 => "eth.dst == 33:33:00:01:00:02 && ip6.src == fe80::1 && ip6.dst == ff02::1:2 \
                     && ip.ttl == 1 && udp.src == 546 && udp.dst == 547"
             .into(),
@@ -176,6 +176,10 @@ fn requests(dice: &mut Dice, terms: &mut Vec<String>, v6: bool) {
             dice.of(&[3784, 4784])
         ),
         8 => "eth.dst == 33:33:00:00:00:01 && nd_ra && ip6.src == fe80::9 && ip6.dst == ff02::1"
+            .into(),
+        // The answer of a backend whose health is checked.
+        9 => "eth.dst == 02:00:00:00:00:fe && ip4.src == 10.0.1.1 && ip4.dst == 10.0.1.253 \
+              && ip.ttl == 64 && tcp.src == 8080 && tcp.dst == 50000"
             .into(),
         _ => format!(
             "eth.dst == ff:ff:ff:ff:ff:ff && eth.type == {}",
