@@ -59,16 +59,17 @@ impl Tree {
 
     /// The detailed, the summary and the minimal form, those that are wanted.
     pub fn text(&self, wanted: [bool; 3]) -> String {
-        let forms: [(&str, fn(&Self) -> String); 3] = [
-            ("# Detailed trace.\n", Self::detailed),
-            ("# Summary trace.\n", Self::summary),
-            ("# Minimal trace.\n", Self::minimal),
+        let form = |title, lines: fn(&Self) -> String| (title, lines);
+        let forms = [
+            form("# Detailed trace.\n", Self::detailed),
+            form("# Summary trace.\n", Self::summary),
+            form("# Minimal trace.\n", Self::minimal),
         ];
         let several = wanted.iter().filter(|wanted| **wanted).count() > 1;
         let mut out = String::new();
-        for (_, (title, form)) in wanted.iter().zip(forms).filter(|(wanted, _)| **wanted) {
+        for (_, (title, lines)) in wanted.iter().zip(forms).filter(|(wanted, _)| **wanted) {
             out.push_str(if several { title } else { "" });
-            out.push_str(&form(self));
+            out.push_str(&lines(self));
         }
         out
     }
