@@ -217,7 +217,11 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
     for number in 0..NETWORKS {
         let mut dice = Dice::new(seed * 1000 + number as u64);
         let network = Network::random(&mut dice, number);
-        network.build(&central).unwrap();
+        if let Err(error) = network.build(&central) {
+            let log = std::fs::read_to_string(central.directory().join("northd.log"));
+            let features = &network.features;
+            panic!("network {number} of seed {seed}, {features:?}\n{error:#}\nnorthd: {log:?}");
+        }
         kept.extend(network.features.iter().map(|feature| format!("{feature:?}")));
         let db = central.remote();
         let client = runtime.block_on(contents::read(&db, None, false)).unwrap();
