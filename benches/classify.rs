@@ -11,7 +11,6 @@ use ovn_xdp_datapath::field::{self, Context, Slice};
 use ovn_xdp_datapath::key::{DatapathKey, FlowId};
 use ovn_xdp_datapath::program::{Op, Program};
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A table and packets for it.
