@@ -384,6 +384,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                 outport
             }
         };
+        branch.place = self.observer.enter(datapath, &branch.context);
         self.work.push(branch);
         (!counted.is_multicast()).then(|| self.surroundings.port((key, counted)))
     }
@@ -420,7 +421,8 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
         let found = loop {
             branch.path += 1;
             self.tables += 1;
-            if branch.path > MAX_PATH || self.tables > MAX_TABLES {
+            let most = if S::WHOLE { whole::MAX_PATH } else { MAX_PATH };
+            if branch.path > most || self.tables > MAX_TABLES {
                 return Err(DropReason::TooManyHops);
             }
             let tables = match pipeline {

@@ -204,7 +204,8 @@ fn in_actions(problem: Error) -> Problem {
     Problem::Actions { problem }
 }
 
-fn is_translated(flow: &LogicalFlow) -> bool {
+/// Whether a flow is written in the dialect that names what an ACL sees of translated packets.
+pub(crate) fn is_translated(flow: &LogicalFlow) -> bool {
     let tag = |tags: &crate::southbound::StringMap| {
         tags.get("acl_ct_translation").is_some_and(|value| **value == *"true")
     };

@@ -28,6 +28,7 @@ pub mod stock;
 pub mod texts;
 pub mod topology;
 pub mod traffic;
+pub mod twins;
 pub mod wait;
 pub mod workload;
 pub mod xdp_chassis;
