@@ -267,12 +267,15 @@ impl Encap {
 impl Datapath {
     fn read(reader: &mut Reader<'_>) -> Self {
         let mut section = reader.section("datapath");
-        let workers = section.optional("workers", "1 to 64", |v| reader::integer(v, 1, 64));
+        let workers: Option<u16> =
+            section.optional("workers", "1 to 64", |v| reader::integer(v, 1, 64));
         let cores = section.optional("cores", "a list of core numbers", |value| {
             let list = value.as_array()?;
             list.iter().map(|core| reader::integer(core, 0, 4095)).collect::<Option<Vec<u16>>>()
         });
-        let queues = section.optional("queues", "1 to 256", |v| reader::integer(v, 1, 256));
+        let least = i64::from(workers.unwrap_or(1));
+        let allowed = format!("{least}, the number of workers, to 64");
+        let queues = section.optional("queues", &allowed, |v| reader::integer(v, least, 64));
         let polling = section.optional("polling", POLLING, |v| reader::text(v)?.parse().ok());
         let cache_entries = section.optional("cache-entries", "1024 to 16777216", |value| {
             reader::integer(value, 1024, 16_777_216)

@@ -15,7 +15,7 @@ use crate::learn::{Learned, Learner};
 use crate::listing::{self, Connection};
 use crate::observe::Observer;
 use crate::parse::{Network, Parsed, parse};
-use crate::path::Path;
+use crate::path::{Path, Trail};
 use crate::pipeline::{self, Packet, Start, Surroundings, Walked};
 use crate::publish::Generation;
 use crate::publisher::Reader;
@@ -55,6 +55,7 @@ pub struct Worker {
     blamed: HashMap<(DropReason, FlowId), Arc<Drop>>,
     learner: Learner,
     bucket: Bucket,
+    trail: Trail,
     peers: Peers,
 }
 
@@ -72,6 +73,7 @@ impl Worker {
             blamed: HashMap::new(),
             learner: Learner::new(learned),
             bucket: Bucket::new(config.errors_per_second),
+            trail: Trail::default(),
             peers: Peers::default(),
         };
         worker.refresh();
@@ -285,11 +287,13 @@ impl Worker {
         let hash = arrived.key.flow(self.seed);
         let packet = Packet { head, parsed: &arrived.parsed, wire_len, hash };
         let generation = Arc::clone(&self.generation);
+        self.trail.clear();
         let surroundings = Own {
             ports: &mut self.ports,
             blamed: &mut self.blamed,
             counters: &self.counters,
             bucket: &mut self.bucket,
+            trail: &mut self.trail,
             now: arrived.now,
         };
         Ok(pipeline::walk(&generation, start, packet, surroundings, observer))
@@ -365,6 +369,7 @@ struct Own<'w> {
     blamed: &'w mut HashMap<(DropReason, FlowId), Arc<Drop>>,
     counters: &'w WorkerCounters,
     bucket: &'w mut Bucket,
+    trail: &'w mut Trail,
     now: u64,
 }
 
@@ -385,8 +390,12 @@ impl Surroundings for Own<'_> {
         drop
     }
 
-    fn path(&mut self, flows: &[FlowId]) -> Option<Arc<Path>> {
-        Some(self.counters.paths.of(flows))
+    fn passes(&mut self, flow: FlowId) {
+        self.trail.passes(flow);
+    }
+
+    fn path(&mut self) -> Option<Arc<Path>> {
+        Some(self.counters.paths.of(self.trail))
     }
 
     fn may_send_error(&mut self) -> bool {

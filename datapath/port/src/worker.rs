@@ -85,20 +85,21 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Post {
-    sockets: Vec<NicSocket>,
+    nics: Vec<NicSockets>,
     devices: Vec<(InterfaceId, Option<u32>)>,
 }
 
-struct NicSocket {
+/// The sockets of a NIC that a worker is to serve: all at once, since they share its memory.
+struct NicSockets {
     nic: u16,
-    socket: XdpSocket,
-    /// Dropped when the worker serves the socket.
+    sockets: Vec<XdpSocket>,
+    /// Dropped when the worker serves them.
     taken: Sender<()>,
 }
 
-impl std::fmt::Debug for NicSocket {
+impl std::fmt::Debug for NicSockets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NicSocket {{ nic: {}, socket: {:?} }}", self.nic, self.socket.as_fd())
+        write!(f, "NicSockets {{ nic: {}, sockets: {} }}", self.nic, self.sockets.len())
     }
 }
 
@@ -132,8 +133,8 @@ impl Mailbox {
         self.wake();
     }
 
-    pub(crate) fn add_nic(&self, nic: u16, socket: XdpSocket, taken: Sender<()>) {
-        self.put(|post| post.sockets.push(NicSocket { nic, socket, taken }));
+    pub(crate) fn add_nic(&self, nic: u16, sockets: Vec<XdpSocket>, taken: Sender<()>) {
+        self.put(|post| post.nics.push(NicSockets { nic, sockets, taken }));
         self.wake();
     }
 
@@ -156,8 +157,8 @@ impl Mailbox {
         for (interface, device) in post.devices.drain(..) {
             sockets.set_device(interface, device);
         }
-        for NicSocket { nic, socket, taken } in post.sockets.drain(..) {
-            sockets.add_nic(nic, socket);
+        for NicSockets { nic, sockets: new, taken } in post.nics.drain(..) {
+            new.into_iter().for_each(|socket| sockets.add_nic(nic, socket));
             sockets.replenish();
             drop(taken);
         }
