@@ -200,7 +200,11 @@ fn cases() -> Vec<Case> {
     );
     case(
         "2,000 port ranges",
-        rules((0..2000u128).map(|n| vec![is(field::IP_PROTO, 6), range(field::TP_DST, n * 16, n * 16 + n % 100)])),
+        rules(
+            (0..2000u128).map(|n| {
+                vec![is(field::IP_PROTO, 6), range(field::TP_DST, n * 16, n * 16 + n % 100)]
+            }),
+        ),
         Sets::default(),
         numbers().map(|n| port(n % 2000 * 16)).collect(),
         numbers().map(|n| port(n + 40_000)).collect(),
