@@ -127,15 +127,15 @@ impl Ours {
         let mut lines = theirs.lines().zip(answer.text.lines());
         let (one, other) = lines.find(|(a, b)| a != b).ok_or("one is longer")?;
         let (chosen, ours) = (self.flow(one)?, self.flow(other)?);
-        let place = |flow: &LogicalFlow| (flow.pipeline, flow.table, flow.priority);
+        let place = |flow: &LogicalFlow| (flow.pipeline(), flow.table(), flow.priority());
         if place(&chosen) != place(&ours) {
             return Err("the rules are of two tables or priorities".into());
         }
-        let here = answer.passed.iter().filter(|passed| passed.flow == ours.uuid);
+        let here = answer.passed.iter().filter(|passed| passed.flow == ours.uuid());
         let mut why = "our rule was not passed".to_owned();
         for passed in here {
             match self.matches(&chosen, passed).and_then(|()| self.matches(&ours, passed)) {
-                Ok(()) => return Ok(chosen.uuid),
+                Ok(()) => return Ok(chosen.uuid()),
                 Err(reason) => why = reason,
             }
         }
@@ -158,12 +158,12 @@ impl Ours {
             DatapathBinding::from_row(*uuid, row).is_ok_and(|row| row.key == passed.datapath)
         });
         let (datapath, _) = datapath.ok_or("there is no such datapath")?;
-        let group = flow.group.and_then(|group| rows.row(LogicalDpGroup::TABLE, group));
+        let group = flow.group().and_then(|group| rows.row(LogicalDpGroup::TABLE, group));
         let group = group.map(|row| LogicalDpGroup::from_row(Uuid::nil(), row));
         let members = group.transpose().map_err(|error| error.to_string())?;
         let members = members.map_or_else(Box::default, |group| group.datapaths);
-        if flow.datapath != Some(datapath) && !members.contains(&datapath) {
-            return Err(format!("flow {} is not of datapath {key}", flow.uuid));
+        if flow.datapath() != Some(datapath) && !members.contains(&datapath) {
+            return Err(format!("flow {} is not of datapath {key}", flow.uuid()));
         }
         let mut names = Names::default();
         for (uuid, row) in rows.rows(AddressSet::TABLE) {
@@ -192,7 +192,7 @@ impl Ours {
             }
         }
         let symbols = Symbols::flow();
-        let tree = canonical::parse(&flow.matches, symbols, &names).unwrap();
+        let tree = canonical::parse(flow.matches(), symbols, &names).unwrap();
         let actions = self.whole.network().actions(flow).ok_or("its actions do not read")?;
         let tree = match &actions.prerequisites {
             Some(prerequisites) => tree.and(Canonical::from(prerequisites)),
@@ -201,7 +201,7 @@ impl Ours {
         let tree = tree.annotated(symbols).unwrap();
         match tree.holds(&passed.packet, &|name| keys.get(name).copied()) {
             true => Ok(()),
-            false => Err(format!("flow {} does not match there", flow.uuid)),
+            false => Err(format!("flow {} does not match there", flow.uuid())),
         }
     }
 }
@@ -217,7 +217,11 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
     for number in 0..NETWORKS {
         let mut dice = Dice::new(seed * 1000 + number as u64);
         let network = Network::random(&mut dice, number);
-        network.build(&central).unwrap();
+        if let Err(error) = network.build(&central) {
+            let log = std::fs::read_to_string(central.directory().join("northd.log"));
+            let features = &network.features;
+            panic!("network {number} of seed {seed}, {features:?}\n{error:#}\nnorthd: {log:?}");
+        }
         kept.extend(network.features.iter().map(|feature| format!("{feature:?}")));
         let db = central.remote();
         let client = runtime.block_on(contents::read(&db, None, false)).unwrap();

@@ -21,6 +21,7 @@ mod names;
 mod neighbour;
 pub mod network;
 mod place;
+mod reading;
 mod recent;
 pub mod report;
 pub mod security;

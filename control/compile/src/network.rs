@@ -2,7 +2,6 @@
 
 use crate::compiler::Compiler;
 use crate::southbound::{DatapathBinding, LogicalFlow, MulticastGroup, PortBinding};
-use crate::text::is_translated;
 use crate::whole::Order;
 use ovn_xdp_datapath::key::{DatapathKey, FlowId};
 use ovn_xdp_datapath::program::Pipeline;
@@ -38,22 +37,22 @@ impl<'a> Network<'a> {
             Some(order) => order.row(id),
             None => Uuid::from_u128(id.0),
         };
-        Some(self.compiler.database.flows.get(&row)?)
+        self.compiler.database.flows.get(&row)
     }
 
     /// Its actions as a tree; one for each operation of the rule's program.
     pub fn actions(self, flow: &LogicalFlow) -> Option<Actions> {
         let parameters = Parameters {
-            symbols: if is_translated(flow) {
+            symbols: if flow.is_translated() {
                 Symbols::acl_ct_translation()
             } else {
                 Symbols::flow()
             },
-            position: Position::new(flow.pipeline, flow.table),
+            position: Position::new(flow.pipeline(), flow.table()),
             dhcp_options: &self.compiler.texts.dhcp,
             dhcpv6_options: &self.compiler.texts.dhcpv6,
         };
-        parse_actions(&flow.actions, &parameters).ok()
+        parse_actions(flow.actions(), &parameters).ok()
     }
 
     /// The name of a table's stage.
@@ -61,8 +60,8 @@ impl<'a> Network<'a> {
         let database = &self.compiler.database;
         let row = database.datapath_by_key.first(&datapath)?;
         let mut flows = database.flows_for(row).filter_map(|flow| database.flows.get(&flow));
-        let flow = flows.find(|flow| flow.pipeline == pipeline && flow.table == table)?;
-        (!flow.stage.is_empty()).then_some(&*flow.stage)
+        let flow = flows.find(|flow| flow.pipeline() == pipeline && flow.table() == table)?;
+        Some(flow.stage()).filter(|stage| !stage.is_empty())
     }
 
     /// All logical switches and routers.

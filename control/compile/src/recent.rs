@@ -4,7 +4,7 @@
 //! than to read them again; the others come over and over. So of what was not asked for twice
 //! between two sweeps nothing is kept.
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use std::hash::Hash;
 
 /// Swept when as many have come since the last time as were left by it, and not fewer than this.
@@ -25,7 +25,7 @@ impl<K, V> Default for Recent<K, V> {
 
 impl<K: Eq + Hash, V> Recent<K, V> {
     /// What was made of it, if that is still kept.
-    pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q: Hash + Equivalent<K>>(&mut self, key: &Q) -> Option<&V> {
         self.known.get_mut(key).map(|(value, again)| {
             *again = true;
             &*value

@@ -72,16 +72,16 @@ impl Flow {
     /// A row, for people.
     pub fn new(row: &LogicalFlow) -> Self {
         Self {
-            uuid: row.uuid,
-            stage: row.stage.clone(),
-            pipeline: match row.pipeline {
+            uuid: row.uuid(),
+            stage: row.stage().into(),
+            pipeline: match row.pipeline() {
                 Pipeline::Ingress => "ingress",
                 Pipeline::Egress => "egress",
             },
-            table: row.table,
-            priority: row.priority,
-            matches: row.matches.clone(),
-            actions: row.actions.clone(),
+            table: row.table(),
+            priority: row.priority(),
+            matches: row.matches().into(),
+            actions: row.actions().into(),
         }
     }
 }

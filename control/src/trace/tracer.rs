@@ -114,9 +114,7 @@ impl<'a> Tracer<'a> {
             let stage = stage.map_or_else(String::new, |stage| format!("{stage}: "));
             return format!("{table:2}. {stage}no match (implicit drop)");
         };
-        let row = self.rows.row("Logical_Flow", flow.uuid);
-        let source = row.and_then(|row| row.map("external_ids").ok()?.get("source").cloned());
-        let place = match (&*flow.stage, source) {
+        let place = match (flow.stage(), flow.source()) {
             ("", None) => String::new(),
             ("", Some(source)) => format!("({source}): "),
             (stage, None) => format!("{stage}: "),
@@ -124,9 +122,9 @@ impl<'a> Tracer<'a> {
         };
         format!(
             "{table:2}. {place}{}, priority {}, uuid {:08x}",
-            self.names.in_text(&flow.matches),
+            self.names.in_text(flow.matches()),
             rule.priority(),
-            flow.uuid.as_u128() >> 96
+            flow.uuid().as_u128() >> 96
         )
     }
 
@@ -187,7 +185,7 @@ impl Observer for &Tracer<'_> {
     fn table(&mut self, place: Place, found: Lookup<'_>, packet: &Context) -> Place {
         let flow = found.rule.and_then(|rule| self.names.network.flow(rule.flow()));
         if let Some(flow) = flow {
-            let (flow, datapath) = (flow.uuid, found.datapath.key);
+            let (flow, datapath) = (flow.uuid(), found.datapath.key);
             let passed = Passed { flow, datapath, packet: packet.clone() };
             self.record.borrow_mut().passed.push(passed);
         }
@@ -201,7 +199,7 @@ impl Observer for &Tracer<'_> {
             Some((flow, actions)) => {
                 let zoned = ["ct_next(", "ct_commit_nat("]
                     .iter()
-                    .any(|action| flow.actions.contains(action));
+                    .any(|action| flow.actions().contains(action));
                 Tracer::list(&mut record, node, &actions.list, zoned)
             }
             None => Place { node, list: HIDDEN },

@@ -154,22 +154,22 @@ pub struct Network {
 /// The provider network's number.
 pub const PUBLIC: usize = 9;
 
-/// Everything of a Northbound database that a network may have made.
-const TABLES: [&str; 14] = [
-    "Logical_Switch",
-    "Logical_Router",
-    "Load_Balancer",
-    "Port_Group",
-    "Address_Set",
-    "DHCP_Options",
-    "DNS",
-    "Static_MAC_Binding",
-    "Chassis_Template_Var",
-    "Meter",
-    "Load_Balancer_Group",
-    "HA_Chassis_Group",
-    "Copp",
-    "BFD",
+/// Everything of a Northbound database that a network may have made, in the order in which it is taken
+/// away: northd cannot delete a datapath to which something of it still refers.
+const TABLES: [&[&str]; 3] = [
+    &["Static_MAC_Binding", "DNS", "Load_Balancer"],
+    &["Logical_Switch", "Logical_Router"],
+    &[
+        "Load_Balancer_Group",
+        "Port_Group",
+        "Address_Set",
+        "DHCP_Options",
+        "Chassis_Template_Var",
+        "Meter",
+        "HA_Chassis_Group",
+        "Copp",
+        "BFD",
+    ],
 ];
 
 /// Options of all networks that one of them may have set.
@@ -236,11 +236,10 @@ impl Network {
         central.nb("set NB_Global . options:svc_monitor_mac=\"02:00:00:00:00:fe\"")?;
         let options = [&["remove", "NB_Global", ".", "options"], &OPTIONS[..]].concat();
         central.nbctl(&options)?;
-        // What refers to others goes first.
-        let (first, others) = TABLES.split_at(2);
-        for tables in [first, others] {
+        central.sb("--all destroy MAC_Binding -- --all destroy FDB")?;
+        for tables in TABLES {
             let destroy = tables.iter().flat_map(|table| ["--", "--all", "destroy", table]);
-            central.nbctl(&destroy.skip(1).collect::<Vec<_>>())?;
+            central.nbctl(&Vec::from_iter(["--wait=sb"].into_iter().chain(destroy)))?;
         }
         Ok(())
     }

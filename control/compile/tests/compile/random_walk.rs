@@ -76,7 +76,7 @@ struct World {
     recorded: Vec<Change>,
     /// How many of them were recorded; the others are planted.
     planted_from: usize,
-    rows: BTreeMap<usize, Arc<Row>>,
+    rows: BTreeMap<usize, Row>,
     ports: Vec<Arc<str>>,
     bound: BTreeMap<Arc<str>, LocalPort>,
     tunnels: BTreeMap<usize, Vec<(TunnelId, Arc<Tunnel>)>>,
@@ -95,7 +95,7 @@ impl World {
         let mut ports: Vec<Arc<str>> = recorded
             .iter()
             .filter(|change| *change.table == *"Port_Binding")
-            .map(|change| change.new.as_ref().unwrap().string("logical_port").unwrap().clone())
+            .map(|change| change.new.as_ref().unwrap().string("logical_port").unwrap().into())
             .collect();
         ports.sort_unstable();
         let mut compiler = new_compiler();
@@ -119,7 +119,7 @@ impl World {
     }
 
     /// Applies one update, unless a server would refuse it.
-    fn set_rows(&mut self, rows: Vec<(usize, Option<Arc<Row>>)>) {
+    fn set_rows(&mut self, rows: Vec<(usize, Option<Row>)>) {
         let mut after = self.rows.clone();
         for (index, new) in &rows {
             match new {
@@ -188,7 +188,7 @@ impl World {
                 let Some((row, other)) = self.pair(*planted, *row, *other) else { return };
                 let (old, other) = (&self.rows[&row], &self.rows[&other]);
                 let column = column % old.values().len();
-                let mut values: Box<[Datum]> = old.values().into();
+                let mut values = old.values();
                 values[column] = match (*lose, &values[column]) {
                     (true, Datum::Set(atoms)) if !atoms.is_empty() => {
                         Datum::set(atoms[1..].iter().cloned())
@@ -198,7 +198,7 @@ impl World {
                     }
                     (_, _) => other.values()[column].clone(),
                 };
-                let new = Arc::new(Row::new(old.shape().clone(), values));
+                let new = old.with(old.shape(), values.into_iter().enumerate());
                 self.set_rows(vec![(row, Some(new))]);
             }
             Event::Swap { row, column, other } => {
@@ -207,12 +207,9 @@ impl World {
                 };
                 let (one, two) = (&self.rows[&a], &self.rows[&b]);
                 let column = column % one.values().len();
-                let mut values: [Box<[Datum]>; 2] = [one.values().into(), two.values().into()];
-                let [left, right] = &mut values;
-                std::mem::swap(&mut left[column], &mut right[column]);
-                let [left, right] = values;
-                let left = Arc::new(Row::new(one.shape().clone(), left));
-                let right = Arc::new(Row::new(two.shape().clone(), right));
+                let value = |row: &Row| (column, row.values()[column].clone());
+                let left = one.with(one.shape(), [value(two)]);
+                let right = two.with(two.shape(), [value(one)]);
                 self.set_rows(vec![(a, Some(left)), (b, Some(right))]);
             }
             Event::Reside { port, chassis } => {
@@ -306,10 +303,8 @@ fn unique(table: &str) -> &'static [&'static [&'static str]] {
     }
 }
 
-fn with(row: &Row, column: &str, value: Datum) -> Arc<Row> {
-    let mut values: Box<[Datum]> = row.values().into();
-    values[row.shape().index(column).unwrap()] = value;
-    Arc::new(Row::new(row.shape().clone(), values))
+fn with(row: &Row, column: &str, value: Datum) -> Row {
+    row.with(row.shape(), [(row.shape().index(column).unwrap(), value)])
 }
 
 /// Variables of this chassis and of another, groups of datapaths, and flows that rest on them and on
@@ -318,9 +313,9 @@ fn planted(recorded: &[Change]) -> Vec<Change> {
     let of = |table: &'static str| recorded.iter().filter(move |it| *it.table == *table);
     let datapaths: Vec<Uuid> = of("Datapath_Binding").map(|it| it.row).collect();
     let ports = of("Port_Binding").filter_map(|it| it.new.as_ref()?.string("logical_port").ok());
-    let ports: Vec<&Arc<str>> = ports.collect();
+    let ports: Vec<&str> = ports.collect();
     let mut planted: Vec<Change> = Vec::new();
-    let mut plant = |table: &str, row: Arc<Row>| {
+    let mut plant = |table: &str, row: Row| {
         let uuid = Uuid::from_u128(0xf0_0000 + planted.len() as u128);
         planted.push(Change { table: table.into(), row: uuid, old: None, new: Some(row) });
         uuid
@@ -328,12 +323,12 @@ fn planted(recorded: &[Change]) -> Vec<Change> {
     for (chassis, vip) in [("hv1", "10.0.0.1"), ("hv2", "10.0.0.2"), ("hv3", "")] {
         let variables = Datum::map([("vip", vip), ("what", "tcp"), ("more", "80")]);
         let columns = [("chassis", Datum::from(chassis)), ("variables", variables)];
-        plant("Chassis_Template_Var", Arc::new(Row::made("Chassis_Template_Var", columns)));
+        plant("Chassis_Template_Var", Row::made("Chassis_Template_Var", columns));
     }
     let mut homes: Vec<(Datum, Datum)> = Vec::new();
     for pair in datapaths.windows(2) {
         let columns = [("datapaths", Datum::set(pair.iter().copied()))];
-        let row = Arc::new(Row::made("Logical_DP_Group", columns));
+        let row = Row::made("Logical_DP_Group", columns);
         homes.push((Datum::empty(), Datum::from(plant("Logical_DP_Group", row))));
     }
     homes.extend(datapaths.iter().map(|datapath| (Datum::from(*datapath), Datum::empty())));
@@ -346,7 +341,7 @@ fn planted(recorded: &[Change]) -> Vec<Change> {
             (format!("!is_chassis_resident(\"{port}\") && ^what"), "drop;".to_owned()),
             (format!("outport == \"{port}\""), format!("outport = \"{port}\"; output;")),
         ] {
-            let mut row = Arc::clone(like);
+            let mut row = like.clone();
             for (column, value) in [
                 ("logical_datapath", datapath.clone()),
                 ("logical_dp_group", group.clone()),
