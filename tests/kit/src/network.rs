@@ -211,8 +211,6 @@ impl Network {
     /// If a tool fails.
     pub fn build(&self, central: &Central) -> Result<()> {
         Self::clear(central)?;
-        // Rows that go and come back under the same names are too much for northd in one step.
-        central.sync()?;
         for commands in [&self.commands, &self.more] {
             let words: Vec<&str> = commands.iter().skip(1).map(String::as_str).collect();
             if !words.is_empty() {
