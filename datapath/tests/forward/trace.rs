@@ -7,7 +7,7 @@ use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::{FlowId, InterfaceId};
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
 use ovn_xdp_datapath::program::Op;
-use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_datapath::publish::{Datapath, Mac};
 use ovn_xdp_datapath::trace::{Entrance, Traced, trace};
 
 /// Writes down the walk as a person would.
