@@ -235,6 +235,11 @@ impl Central {
         self.southbound.len()
     }
 
+    /// The member that listens at a Unix socket, named as a remote.
+    pub fn member_at(&self, remote: &str) -> Option<usize> {
+        self.southbound.iter().position(|member| member.remote() == remote)
+    }
+
     /// Kills a Southbound member (SIGKILL).
     pub fn kill_member(&mut self, index: usize) {
         self.southbound[index].stop();
