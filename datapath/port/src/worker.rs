@@ -1,20 +1,21 @@
 //! The loop of a worker: one thread, its sockets, and the forwarder that decides about each frame.
 //!
-//! A batch is at most 64 frames of a lane; then the kernel is told, once, what to send. A worker
-//! without work spins, sleeps, or first one and then the other; an eventfd wakes it for everything
-//! that does not come from a socket.
+//! A batch is at most 64 frames of a lane; then the kernel is told, once, what to send. What a worker
+//! does without work, [`Patience`] says; an eventfd wakes it from a sleep for everything that does not
+//! come from a socket.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
 use crate::handover::Handover;
-use crate::patience::Patience;
+use crate::patience::{Patience, Rest};
 use crate::socket::XdpSocket;
 use crate::sockets::Sockets;
 use crate::statistics::WorkerStatistics;
@@ -73,10 +74,10 @@ pub trait Forward: Send {
 pub enum Polling {
     /// Looks again at once: least latency, a whole core.
     Busy,
-    /// Looks for some microseconds if that has paid lately, then sleeps.
+    /// Looks for some microseconds if that has paid lately, then sleeps; naps where frames come thick.
     #[default]
     Adaptive,
-    /// Sleeps at once: least CPU time.
+    /// As adaptive, but never looks before it sleeps: least CPU time.
     Sleep,
 }
 
@@ -212,8 +213,8 @@ impl Seat {
         drop(ready);
         let mut batch = Batch::default();
         let mut waiting = Vec::new();
-        let mut idle_since = None;
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(polling);
+        exact_timers();
         let mut sample_at = 0;
         while !mailbox.stop.load(Ordering::Acquire) {
             // In this order: what a generation names was put into the mailbox before.
@@ -228,25 +229,23 @@ impl Seat {
                 sockets.sample_kernel();
                 sample_at = now + SAMPLE;
             }
+            patience.served(now, frames);
             if frames > 0 || sockets.has_unsent() {
-                idle_since = None;
                 continue;
             }
-            let spin = match polling {
-                Polling::Busy => u64::MAX,
-                Polling::Adaptive => patience.nanoseconds(),
-                Polling::Sleep => 0,
-            };
-            if now - *idle_since.get_or_insert(now) < spin {
-                std::hint::spin_loop();
-                continue;
-            }
-            idle_since = None;
-            if !sockets.has_received() {
-                statistics.sleeps.add(1);
-                let from = monotonic();
-                sleep(&mailbox, &sockets, &mut waiting);
-                patience.slept(monotonic() - from);
+            match patience.rest(now) {
+                Rest::Look => std::hint::spin_loop(),
+                Rest::Nap(nanoseconds) => {
+                    statistics.naps.add(1);
+                    std::thread::sleep(Duration::from_nanos(nanoseconds));
+                }
+                Rest::Sleep if sockets.has_received() => {}
+                Rest::Sleep => {
+                    statistics.sleeps.add(1);
+                    let from = monotonic();
+                    sleep(&mailbox, &sockets, &mut waiting);
+                    patience.slept(monotonic() - from);
+                }
             }
         }
         forward
@@ -310,6 +309,13 @@ fn sleep(mailbox: &Mailbox, sockets: &Sockets<'_>, waiting: &mut Vec<libc::pollf
     if ready > 0 && waiting[0].revents != 0 {
         mailbox.drain();
     }
+}
+
+/// The kernel may end the calling thread's sleeps 50 µs late, to save wake-ups; here it may not.
+fn exact_timers() {
+    let slack: libc::c_ulong = 1;
+    // SAFETY: one number, of the calling thread only. It fails only if the kernel lacks it.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack) };
 }
 
 fn monotonic() -> u64 {
