@@ -11,7 +11,6 @@ use ovn_xdp_datapath::field::{self, Context, Slice};
 use ovn_xdp_datapath::key::{DatapathKey, FlowId};
 use ovn_xdp_datapath::program::{Op, Program};
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A table and packets for it.
@@ -28,20 +27,20 @@ fn is(field: Slice, value: u128) -> Literal {
 }
 
 fn under(field: Slice, value: u128, mask: u128) -> Literal {
-    Literal {
-        field,
-        values: Values::one(field, Masked { value: value & mask, mask }),
-        negated: false,
-    }
+    Literal::new(field, Values::One(&Masked { value: value & mask, mask }), false)
 }
 
 fn any(field: Slice, values: impl Iterator<Item = u128>) -> Literal {
-    let values = values.map(|value| Masked { value, mask: field.ones() });
-    Literal { field, values: Values::Any(values.collect()), negated: false }
+    listed(field, values, false)
+}
+
+fn listed(field: Slice, values: impl Iterator<Item = u128>, negated: bool) -> Literal {
+    let values: Vec<_> = values.map(|value| Masked { value, mask: field.ones() }).collect();
+    Literal::new(field, Values::Any(&values), negated)
 }
 
 fn of(field: Slice, set: SharedSet) -> Literal {
-    Literal { field, values: Values::Shared(set), negated: false }
+    Literal::new(field, Values::Shared(set), false)
 }
 
 fn packet(fields: &[(Slice, u128)]) -> Context {
@@ -52,12 +51,10 @@ fn packet(fields: &[(Slice, u128)]) -> Context {
 
 /// Rules of falling priority.
 fn rules(all: impl Iterator<Item = Vec<Literal>>) -> Vec<Rule> {
-    let program = Arc::new(Program(Box::new([Op::Output])));
-    let rule = |(at, literals): (usize, Vec<Literal>)| Rule {
-        priority: 60_000 - (at % 50_000) as u16,
-        clauses: Arc::new([Clause(literals.into())]),
-        program: Arc::clone(&program),
-        flow: FlowId(at as u128 + 1),
+    let program = Program::from([Op::Output]);
+    let rule = |(at, literals): (usize, Vec<Literal>)| {
+        let priority = 60_000 - (at % 50_000) as u16;
+        Rule::new(priority, &[Clause(literals.into())], program.clone(), FlowId(at as u128 + 1))
     };
     all.enumerate().map(rule).collect()
 }
@@ -178,9 +175,8 @@ fn cases() -> Vec<Case> {
     case(
         "2,000 rules of nothing but exceptions",
         rules((0..2000u128).map(|n| {
-            let mut literal = any(field::TP_DST, low(n).chain([n]));
-            literal.negated = true;
-            vec![literal, is(V4.0, V4.1), Literal { negated: true, ..is(field::IP_PROTO, 17) }]
+            let ports = listed(field::TP_DST, low(n).chain([n]), true);
+            vec![ports, is(V4.0, V4.1), listed(field::IP_PROTO, [17].into_iter(), true)]
         })),
         Sets::default(),
         numbers().map(|n| packet(&[V4, (field::IP_PROTO, 6), (field::TP_DST, n)])).collect(),
@@ -210,7 +206,7 @@ fn main() {
     );
     for Case { name, rules, sets, hits, misses } in cases() {
         let mut under_way = Rules::default();
-        rules.iter().for_each(|rule| under_way.insert(Arc::new(rule.clone())));
+        rules.iter().for_each(|rule| under_way.insert(rule.clone()));
         let table = under_way.table();
         let found = hits.iter().filter(|packet| table.lookup(packet, &sets).is_some()).count();
         assert_eq!(found, hits.len(), "{name}");
@@ -222,23 +218,21 @@ fn main() {
         };
         let sorted: Vec<&Rule> = table.rules().collect();
         let one_by_one = |packets: &[Context]| {
-            let matches = |rule: &&&Rule, packet: &Context| {
-                rule.clauses.iter().any(|clause| clause.matches(packet, &sets))
-            };
+            let matches = |rule: &&&Rule, packet: &Context| rule.matches(packet, &sets);
             let start = Instant::now();
             for packet in packets {
                 black_box(sorted.iter().find(|rule| matches(rule, black_box(packet))));
             }
             start.elapsed().as_secs_f64() * 1e9 / packets.len() as f64
         };
-        let rule = Arc::new(rules[rules.len() / 2].clone());
+        let rule = rules[rules.len() / 2].clone();
         let mut readers = Vec::new();
         let start = Instant::now();
         const CHANGES: usize = 200;
         for _ in 0..CHANGES / 2 {
-            under_way.remove(rule.flow);
+            under_way.remove(rule.flow());
             readers.push(under_way.table());
-            under_way.insert(Arc::clone(&rule));
+            under_way.insert(rule.clone());
             readers.push(under_way.table());
         }
         let change = start.elapsed().as_secs_f64() * 1e6 / CHANGES as f64;

@@ -3,11 +3,13 @@
 //! From the text of the server's message to the published generation, on databases in the shape that
 //! northd writes (`cloud`), against the budgets of DESIGN: 1 s at 100,000 logical flows, 8 s at
 //! 1,000,000, and 200 bytes of resident memory a flow beyond the flow's own text. Each size has a
-//! process of its own. `cargo bench --bench scale [-- SIZE ...]`.
+//! process of its own, which is given the message as a file: what made it must leave no free memory
+//! behind that would go uncounted. `cargo bench --bench scale [-- SIZE ...]`.
 
 mod cloud;
 
-use cloud::{Chassis, Cloud};
+use cloud::{Chassis, Cloud, Ours};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -19,15 +21,35 @@ fn memory(line: &str) -> usize {
     kib.expect("a size") * 1024
 }
 
-fn measure(flows: usize) {
+/// What there is to read, beside the text of the message.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct About {
+    flows: usize,
+    /// Bytes of their matches and actions.
+    words: usize,
+    rows: usize,
+    ours: Vec<Ours>,
+}
+
+fn write(flows: usize, to: &Path) {
     let cloud = Cloud::new(flows);
-    let text = cloud.initial();
+    std::fs::write(to.join("initial"), cloud.initial()).expect("a file");
+    let about = About {
+        flows: cloud.flows,
+        words: cloud.text,
+        rows: cloud.tables.values().map(Vec::len).sum(),
+        ours: cloud.ours,
+    };
+    std::fs::write(to.join("about"), serde_json::to_vec(&about).expect("JSON")).expect("a file");
+}
+
+fn measure(from: &Path) {
+    let text = std::fs::read_to_string(from.join("initial")).expect("a file");
     let deletion = text.replace("{\"initial\":{", "{\"delete\":null,\"was\":{");
-    let (flows, words, rows) =
-        (cloud.flows, cloud.text, cloud.tables.values().map(Vec::len).sum::<usize>());
-    let mut chassis = Chassis::new(&cloud);
-    let ours = cloud.ours.len();
-    drop(cloud);
+    let about = std::fs::read(from.join("about")).expect("a file");
+    let About { flows, words, rows, ours } = serde_json::from_slice(&about).expect("JSON");
+    let mut chassis = Chassis::new(&ours);
+    let ours = ours.len();
     let before = memory("VmRSS");
     let start = Instant::now();
     chassis.read(&text);
@@ -64,8 +86,8 @@ fn measure(flows: usize) {
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|it| it.parse().ok()).collect();
-    if let Ok(size) = std::env::var("OVN_XDP_SCALE") {
-        return measure(size.parse().expect("a number of flows"));
+    if let Some(from) = std::env::var_os("OVN_XDP_SCALE") {
+        return measure(Path::new(&from));
     }
     println!(
         "{:>9} {:>9} {:>9} {:>6} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>7} {:>9}",
@@ -84,7 +106,9 @@ fn main() {
     );
     for size in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
         let own = std::env::current_exe().expect("this program");
-        let status = Command::new(own).env("OVN_XDP_SCALE", size.to_string()).status();
+        let files = tempfile::tempdir().expect("a directory");
+        write(size, files.path());
+        let status = Command::new(own).env("OVN_XDP_SCALE", files.path()).status();
         assert!(status.expect("a process").success());
     }
 }

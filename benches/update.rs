@@ -27,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new(flows: usize) -> Self {
         let cloud = Cloud::new(flows);
-        let mut chassis = Chassis::new(&cloud);
+        let mut chassis = Chassis::new(&cloud.ours);
         chassis.hear(&cloud.initial());
         Self { chassis, flows: cloud.flows }
     }

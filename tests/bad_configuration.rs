@@ -11,7 +11,7 @@ const GOOD: [(&str, &str); 4] = [
 ];
 
 /// Key as the message names it, lines of TOML, the value as the message quotes it, what is allowed.
-const WRONG: [(&str, &str, &str, &str); 32] = [
+const WRONG: [(&str, &str, &str, &str); 37] = [
     ("system-id", "system-id = \"\"", "", "a name"),
     ("hostname", "hostname = 3", "3", "a host name"),
     ("ovn-remote", "ovn-remote = \"http:x\"", "http:x", "tcp:HOST:PORT"),
@@ -35,7 +35,12 @@ const WRONG: [(&str, &str, &str, &str); 32] = [
     ("ovn-match-northd-version", "ovn-match-northd-version = 0", "0", "true or false"),
     ("datapath.workers", "[datapath]\nworkers = 0", "0", "1 to 64"),
     ("datapath.cores", "[datapath]\ncores = [-1]", "-1", "core numbers"),
-    ("datapath.queues", "[datapath]\nqueues = \"all\"", "all", "1 to 256"),
+    ("datapath.cores", "[datapath]\ncores = [0, 4095]", "4095", "core numbers, of [0"),
+    ("private-key", "private-key = \"/etc/hostname\"", "/etc/hostname", "private key"),
+    ("certificate", "certificate = \"/etc\"", "/etc", "certificate"),
+    ("datapath.queues", "[datapath]\nqueues = \"all\"", "all", "to 64"),
+    ("datapath.queues", "[datapath]\nqueues = 65", "65", "to 64"),
+    ("datapath.queues", "[datapath]\nworkers = 4\nqueues = 2", "2", "4, the number of workers"),
     ("datapath.polling", "[datapath]\npolling = 2", "2", "\"sleep\""),
     ("datapath.cache-entries", "[datapath]\ncache-entries = 7", "7", "1024"),
     ("datapath.frames", "[datapath]\nframes = 1", "1", "8192 to"),

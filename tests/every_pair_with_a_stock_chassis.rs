@@ -36,13 +36,19 @@ fn every_pair_of_workloads_pings_and_streams_over_an_ipv6_underlay() {
 }
 
 fn every_pair_pings_and_streams(mut mixed: Mixed) {
+    // The stock chassis loses what it sends before its tunnel knows its neighbour; after that
+    // nothing is lost.
+    for (from, to) in [("vm1-red", "vm2-red"), ("vm2-red", "vm1-red")] {
+        let target = mixed.workload(to).addresses().v4.into();
+        let pings = traffic::ping(mixed.workload(from).namespace(), target, 3, EACH).unwrap();
+        assert!(pings.received + 1 >= pings.sent, "{from} to {to}: {pings:?}");
+    }
     let mut failures = Vec::new();
     for (from, to) in mixed.workloads.pairs() {
         for address in to.addresses().ips() {
             let pair = format!("{} to {} at {address}", from.role(), to.role());
-            // The stock chassis loses the first packet of each tunnel to the tunnel's own ARP.
             let pings = traffic::ping(from.namespace(), address, 3, EACH).unwrap();
-            if pings.received + 1 < pings.sent {
+            if pings.received != pings.sent {
                 failures.push(format!("{pair}: {pings:?}"));
                 continue;
             }

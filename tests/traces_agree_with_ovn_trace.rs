@@ -21,7 +21,7 @@ use ovn_xdp_kit::central::{Central, Southbound};
 use ovn_xdp_kit::dice::Dice;
 use ovn_xdp_kit::microflow::{microflow, states};
 use ovn_xdp_kit::namespace::unique;
-use ovn_xdp_kit::network::{FEATURES, Feature, Network};
+use ovn_xdp_kit::network::{FEATURES, Network};
 use ovn_xdp_kit::process::{self, Process};
 use ovn_xdp_kit::wait;
 use ovn_xdp_ovsdb::client::Client;
@@ -29,20 +29,6 @@ use std::time::Duration;
 
 const NETWORKS: usize = FEATURES.len();
 const PACKETS: usize = 80;
-
-/// Everything of a Northbound database that a network may have made.
-const TABLES: [&str; 10] = [
-    "Logical_Switch",
-    "Logical_Router",
-    "Load_Balancer",
-    "Port_Group",
-    "Address_Set",
-    "DHCP_Options",
-    "DNS",
-    "Static_MAC_Binding",
-    "Chassis_Template_Var",
-    "Meter",
-];
 
 /// `ovn-trace` as a daemon.
 struct Daemon {
@@ -84,20 +70,6 @@ impl Drop for Daemon {
     }
 }
 
-/// What chassis would have learned by now: neighbours of a router, an address behind a port.
-fn learn(central: &Central) -> Result<()> {
-    let found = ["--bare", "--columns=datapath", "find", "Port_Binding", "logical_port=r0-s1"];
-    let datapath = format!("datapath={}", central.sbctl(&found)?.trim());
-    for (ip, mac) in [("10.0.1.56", "02:00:00:00:01:56"), ("fd00:1::77", "02:00:00:00:01:77")] {
-        let (ip, mac) = (format!("ip=\"{ip}\""), format!("mac=\"{mac}\""));
-        central.sbctl(&["create", "MAC_Binding", "logical_port=r0-s1", &datapath, &ip, &mac])?;
-    }
-    let switch = format!("dp_key={}", central.datapath_key("s1")?);
-    let port = format!("port_key={}", central.port_key("s1p1")?);
-    central.sbctl(&["create", "FDB", &switch, &port, "mac=\"02:99:00:00:00:02\""])?;
-    Ok(())
-}
-
 fn script(states: &[String], backend: Option<&String>) -> Script {
     Script::new(states, backend.map(String::as_str), Some("1")).expect("what is generated reads")
 }
@@ -123,24 +95,13 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
     let seed = std::env::var("OVN_XDP_TRACE_SEED").map_or(1, |seed| seed.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let central = Central::new(Southbound::Standalone).unwrap();
-    central.nb("set NB_Global . options:use_ct_inv_match=true").unwrap();
     let mut kept = std::collections::BTreeSet::new();
     let (mut compared, mut delivered, mut crashed, mut texts_differ) = (0, 0, 0, 0);
     let mut failures = Vec::new();
     for number in 0..NETWORKS {
         let mut dice = Dice::new(seed * 1000 + number as u64);
         let network = Network::random(&mut dice, number);
-        let mut clear = Vec::new();
-        for table in TABLES {
-            clear.extend(["--", "--all", "destroy", table]);
-        }
-        central.nbctl(&clear[1..]).unwrap();
-        let words: Vec<&str> = network.commands[1..].iter().map(String::as_str).collect();
-        central.nbctl(&words).unwrap();
-        central.sync().unwrap();
-        if network.has(Feature::Neighbours) {
-            learn(&central).unwrap();
-        }
+        network.build(&central).unwrap();
         kept.extend(network.features.iter().map(|feature| format!("{feature:?}")));
         let db = central.remote();
         let client = runtime.block_on(contents::read(&db, None, false)).unwrap();

@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// Rows by table: the columns of each as text.
 pub type Tables = BTreeMap<&'static str, Vec<(u64, String)>>;
 
+/// A port of this chassis: its name, its VM, and its tag if it is a container in it.
+pub type Ours = (String, u32, Option<u16>);
+
 /// What is where.
 pub struct Cloud {
     /// All rows.
@@ -29,8 +32,8 @@ pub struct Cloud {
     pub flows: usize,
     /// Bytes of their matches and actions.
     pub text: usize,
-    /// Ports of this chassis: a VM, and the tag of a container in it.
-    pub ours: Vec<(String, u32, Option<u16>)>,
+    /// Ports of this chassis.
+    pub ours: Vec<Ours>,
     next: u64,
 }
 
@@ -340,7 +343,7 @@ pub struct Chassis {
 }
 
 impl Chassis {
-    pub fn new(cloud: &Cloud) -> Self {
+    pub fn new(ours: &[Ours]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"));
         let path = path.join("control/compile/tests/fixtures/stateless.db");
         let wanted: Vec<Wanted> = monitored()
@@ -349,7 +352,7 @@ impl Chassis {
             .collect();
         let file = FileDatabase::read(&path, "OVN_Southbound", &wanted).expect("a recording");
         let mut compiler = Compiler::new(Identity { chassis: "hv1".into() });
-        for (name, interface, tag) in &cloud.ours {
+        for (name, interface, tag) in ours {
             let vid = tag.and_then(VlanId::new);
             let (id, tag) = (InterfaceId(*interface), vid.map(|vid| Tag { tpid: 0x8100, vid }));
             if tag.is_none() {

@@ -2,9 +2,9 @@
 //!
 //! By default with stable Rust alone: the crate is compiled for the host to LLVM bitcode, with `core`
 //! from the toolchain's own library, and bpf-linker, linked in here and running on the compiler's own
-//! LLVM, retargets the bitcode. `OVN_XDP_EBPF_BUILD=nightly` takes the way of the aya book instead
-//! (nightly with `rust-src`, and `bpf-linker` on the PATH); `OVN_XDP_EBPF_OBJECT=FILE` takes an
-//! object that is already built.
+//! LLVM, retargets the bitcode. `OVN_XDP_EBPF_BUILD=nightly`, or `nightly-DATE`, takes the way of the
+//! aya book instead: that toolchain with `rust-src`, and on the PATH a `bpf-linker` whose LLVM is no
+//! older than the toolchain's. `OVN_XDP_EBPF_OBJECT=FILE` takes an object that is already built.
 
 use std::env;
 use std::ffi::CString;
@@ -35,21 +35,26 @@ fn main() -> Result<()> {
     }
     match env::var(WAY).as_deref() {
         Err(_) | Ok("stable") => build_stable(&source, &out),
-        Ok("nightly") => build_nightly(&source),
-        Ok(other) => bail!("{WAY}={other:?}: expected \"stable\" or \"nightly\""),
+        Ok(nightly) if nightly.starts_with("nightly") => build_nightly(&source, nightly),
+        Ok(other) => bail!("{WAY}={other:?}: expected \"stable\", \"nightly\" or \"nightly-DATE\""),
     }
 }
 
-fn build_nightly(source: &Path) -> Result<()> {
+fn build_nightly(source: &Path, toolchain: &str) -> Result<()> {
     let root = source.to_str().context("the path of ebpf/prog is not UTF-8")?;
     let package = aya_build::Package {
         name: "ovn-xdp-prog",
         root_dir: root,
         ..aya_build::Package::default()
     };
-    aya_build::build_ebpf([package], aya_build::Toolchain::default()).context(
-        "needs `rustup toolchain install nightly -c rust-src` and `cargo install bpf-linker`",
-    )
+    // aya-build looks for the package in the workspace it is called in.
+    env::set_current_dir(source)?;
+    aya_build::build_ebpf([package], aya_build::Toolchain::Custom(toolchain)).with_context(|| {
+        format!(
+            "needs `rustup toolchain install {toolchain} -c rust-src`, and a `bpf-linker` on the \
+             PATH that is built with that toolchain's LLVM or a newer one"
+        )
+    })
 }
 
 fn build_stable(source: &Path, out: &Path) -> Result<()> {
@@ -107,13 +112,15 @@ fn build_stable(source: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Names of all programs and maps: what the linker must keep.
+const MARKS: [&str; 4] = ["#[xdp", "#[classifier", "#[map", "#[unsafe(link_section"];
+
+/// Names of all programs and maps, and of the licence: what the linker must keep.
 fn exported(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let mut marked = false;
         for line in fs::read_to_string(entry?.path())?.lines().map(str::trim_start) {
-            marked |= ["#[xdp", "#[classifier", "#[map"].iter().any(|mark| line.starts_with(mark));
+            marked |= MARKS.iter().any(|mark| line.starts_with(mark));
             if !marked {
                 continue;
             }

@@ -64,6 +64,9 @@ pub fn too_big(
 ) -> Option<Vec<u8>> {
     let at = usize::from(layers.network_at);
     let end = original.len().min(layers.end as usize);
+    // In a first fragment, which the context has no type of, too.
+    let kind = layers.transport_at.and_then(|at| original.get(usize::from(at))).copied();
+    let kind = kind.unwrap_or(0);
     let original = original.get(at..end)?;
     let tags = usize::from(context.get(field::VLAN_TCI) >> 12 & 1 == 1);
     if context.get(field::IP_FRAG) & 2 != 0
@@ -73,7 +76,6 @@ pub fn too_big(
         return None;
     }
     let number = context.get(field::IP_PROTO) as u8;
-    let kind = context.get(field::ICMP_TYPE) as u8;
     let (source, destination) = (context.slots[7], context.slots[8]);
     let mtu = max_frame.checked_sub(14 + 4 * tags)?;
     // The quoted packet carries the addresses and TTL it was to leave with.

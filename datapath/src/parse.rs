@@ -223,9 +223,6 @@ pub fn is_vlan(ethertype: u16) -> bool {
 
 const PRESENT: u16 = 1 << 12;
 
-/// Bytes that may follow an IP packet in its frame; with more, OVS does not believe the lengths.
-const MOST_PADDING: usize = 255;
-
 const FRAGMENT: u128 = 1 << 28;
 const LATER_FRAGMENT: u128 = 1 << 29;
 
@@ -239,19 +236,12 @@ fn mac(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |mac, byte| mac << 8 | u64::from(*byte))
 }
 
-/// Whether a packet of `length` bytes may be what a frame has `room` for: all of it is there, and no
-/// more than [`MOST_PADDING`] follows.
-#[inline]
-fn fits(length: usize, room: usize) -> bool {
-    room.checked_sub(length).is_some_and(|padding| padding <= MOST_PADDING)
-}
-
 fn ipv4(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
     let Some(header) = head.get(at..).and_then(|rest| rest.first_chunk::<20>()) else { return };
     let header_len = usize::from(header[0] & 15) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
     let impossible = header_len < 20 || header_len > total || head.len() < at + header_len;
-    if impossible || !fits(total, len - at) {
+    if impossible || total > len - at {
         return;
     }
     let fragment = u16::from_be_bytes([header[6], header[7]]);
@@ -276,7 +266,7 @@ fn ipv4(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
 fn ipv6(head: &[u8], at: usize, len: usize, parsed: &mut Parsed) {
     let Some(header) = head.get(at..).and_then(|rest| rest.first_chunk::<40>()) else { return };
     let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    if !fits(payload, len - at - 40) {
+    if payload > len - at - 40 {
         return;
     }
     let (source, destination) = header[8..].split_at(16);
@@ -341,11 +331,13 @@ fn transport(head: &[u8], at: usize, number: u8, parsed: &mut Parsed) {
     if bytes.len() < length {
         return;
     }
-    if ports {
-        parsed.transport |=
-            u128::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-    } else {
-        parsed.transport |= u128::from(bytes[0]) << 16 | u128::from(bytes[1]);
+    // Of a fragment, of the first one too, OVS shows its tables no ports (OFPC_FRAG_NORMAL).
+    if parsed.guarded & FRAGMENT == 0 {
+        parsed.transport |= if ports {
+            u128::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        } else {
+            u128::from(bytes[0]) << 16 | u128::from(bytes[1])
+        };
     }
     if number == protocol::TCP {
         let flags = u16::from_be_bytes([bytes[12], bytes[13]]) & 0x0fff;

@@ -5,12 +5,11 @@
 //! somebody asks. The number of paths is bounded: those that no verdict has any more are folded into
 //! sums by flow, and what finds no room is counted together.
 
+use crate::cache::mix;
 use crate::counters::Counter;
 use crate::key::FlowId;
-use hashbrown::HashSet;
-use std::borrow::Borrow;
+use hashbrown::HashTable;
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Paths that a worker counts apart.
@@ -52,44 +51,54 @@ pub struct Paths {
 
 #[derive(Default, Debug)]
 struct Kept {
-    paths: HashSet<ByFlows>,
+    /// With the hashes of their flows.
+    paths: HashTable<(u64, Arc<Path>)>,
     folded: HashMap<FlowId, Passed>,
     /// Walks that found no room.
     refused: usize,
 }
 
-#[derive(Debug)]
-struct ByFlows(Arc<Path>);
+/// The flows that a walk passes, as it passes them.
+#[derive(Default, Debug)]
+pub struct Trail {
+    /// One more than [`LONGEST`] at most.
+    flows: Vec<FlowId>,
+    hash: u64,
+}
 
-impl Borrow<[FlowId]> for ByFlows {
-    fn borrow(&self) -> &[FlowId] {
-        &self.0.flows
+impl Trail {
+    /// At the start of a walk.
+    pub fn clear(&mut self) {
+        self.flows.clear();
+        self.hash = 0;
+    }
+
+    /// The walk passes a flow, whose number is as good as random already.
+    #[inline]
+    pub fn passes(&mut self, flow: FlowId) {
+        if self.flows.len() <= LONGEST {
+            self.flows.push(flow);
+            self.hash = (self.hash.rotate_left(5) ^ flow.0 as u64).wrapping_mul(SEED);
+        }
+    }
+
+    fn is(&self, path: &Path) -> bool {
+        path.flows[..] == self.flows[..]
     }
 }
 
-impl Hash for ByFlows {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.flows.hash(state);
-    }
-}
-
-impl PartialEq for ByFlows {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.flows == other.0.flows
-    }
-}
-
-impl Eq for ByFlows {}
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Paths {
     /// What counts packets that pass these flows. For the worker, once a walk; takes a lock.
-    pub fn of(&self, flows: &[FlowId]) -> Arc<Path> {
-        if flows.len() > LONGEST {
+    pub fn of(&self, trail: &Trail) -> Arc<Path> {
+        if trail.flows.len() > LONGEST {
             return Arc::clone(&self.other);
         }
+        let hash = mix(trail.hash, SEED);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.paths.get(flows) {
-            return Arc::clone(&known.0);
+        if let Some((_, known)) = kept.paths.find(hash, |(_, path)| trail.is(path)) {
+            return Arc::clone(known);
         }
         if kept.paths.len() >= MOST_PATHS {
             if kept.refused.is_multiple_of(MOST_PATHS) {
@@ -100,8 +109,8 @@ impl Paths {
         if kept.paths.len() >= MOST_PATHS {
             return Arc::clone(&self.other);
         }
-        let path = Arc::new(Path { flows: flows.into(), ..Path::default() });
-        kept.paths.insert(ByFlows(Arc::clone(&path)));
+        let path = Arc::new(Path { flows: trail.flows[..].into(), ..Path::default() });
+        kept.paths.insert_unique(hash, (hash, Arc::clone(&path)), |(hash, _)| *hash);
         path
     }
 
@@ -111,9 +120,9 @@ impl Paths {
         for (flow, passed) in &kept.folded {
             add(into.entry(*flow).or_default(), *passed);
         }
-        for path in &kept.paths {
-            let passed = (path.0.packets.get(), path.0.bytes.get());
-            for flow in &path.0.flows {
+        for (_, path) in &kept.paths {
+            let passed = (path.packets.get(), path.bytes.get());
+            for flow in &path.flows {
                 add(into.entry(*flow).or_default(), passed);
             }
         }
@@ -126,11 +135,11 @@ impl Paths {
 
     fn fold_unused(&self, kept: &mut Kept) {
         let Kept { paths, folded, .. } = kept;
-        paths.retain(|path| {
-            let used = Arc::strong_count(&path.0) > 1;
+        paths.retain(|(_, path)| {
+            let used = Arc::strong_count(path) > 1;
             if !used {
-                let passed = (path.0.packets.get(), path.0.bytes.get());
-                for flow in &path.0.flows {
+                let passed = (path.packets.get(), path.bytes.get());
+                for flow in &path.flows {
                     if folded.len() < MOST_FOLDED || folded.contains_key(flow) {
                         add(folded.entry(*flow).or_default(), passed);
                     }
@@ -150,8 +159,10 @@ fn add(to: &mut Passed, passed: Passed) {
 mod tests {
     use super::*;
 
-    fn flows(numbers: &[u128]) -> Vec<FlowId> {
-        numbers.iter().map(|number| FlowId(*number)).collect()
+    fn flows(numbers: &[u128]) -> Trail {
+        let mut trail = Trail::default();
+        numbers.iter().for_each(|number| trail.passes(FlowId(*number)));
+        trail
     }
 
     #[test]
@@ -190,7 +201,7 @@ mod tests {
         let held: Vec<_> =
             (0..MOST_PATHS as u128).map(|number| paths.of(&flows(&[number]))).collect();
         paths.of(&flows(&[u128::MAX])).count(9);
-        paths.of(&vec![FlowId(1); LONGEST + 1]).count(9);
+        paths.of(&flows(&[1; LONGEST + 1])).count(9);
         assert_eq!(paths.other(), (2, 18));
         drop(held);
     }

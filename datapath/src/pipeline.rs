@@ -10,13 +10,13 @@ use crate::answer;
 use crate::classify::{Domain, Found};
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::field::{self, Context, GUARDED_SLOT, Slice, flag};
-use crate::geneve::{Outer, source_port};
+use crate::geneve::Outer;
 use crate::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId};
 use crate::learn::Learned;
 use crate::observe::{Decision, Lookup, Observer};
 use crate::parse::{Layers, Parsed};
-use crate::path::{self, Path};
-use crate::program::{Agent, Connection, Message, Op, Pipeline};
+use crate::path::Path;
+use crate::program::{Agent, Connection, Message, Op, Pipeline, Select};
 use crate::publish::{Attachment, Datapath, Generation, Place, Port};
 use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
@@ -151,8 +151,11 @@ pub trait Surroundings {
     /// What counts the packets that a flow drops for a reason.
     fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop>;
 
-    /// What counts the packets that pass these flows, if anything does.
-    fn path(&mut self, _flows: &[FlowId]) -> Option<Arc<Path>> {
+    /// A copy of the packet passes a flow.
+    fn passes(&mut self, _flow: FlowId) {}
+
+    /// What counts the packets that pass the flows that this one passed, if anything does.
+    fn path(&mut self) -> Option<Arc<Path>> {
         None
     }
 
@@ -195,7 +198,7 @@ pub fn walk<O: Observer, S: Surroundings>(
     }
     let drop = walk.drop.filter(|_| walk.outputs.is_empty());
     let drop = drop.map(|(reason, flow)| walk.surroundings.dropped(reason, flow));
-    let path = walk.surroundings.path(&walk.flows);
+    let path = walk.surroundings.path();
     let guarded = packet.parsed.guarded;
     let expires = if walk.learned.is_empty() { u64::MAX } else { REPORT_AGAIN };
     Walked {
@@ -238,8 +241,6 @@ struct Walk<'g, 'p, 'o, O: Observer, S> {
     ttl_above: u8,
     rests_on: SmallVec<[Dependency; 8]>,
     cacheable: bool,
-    /// Flows that were passed, by all copies, one more than a path may have at most.
-    flows: SmallVec<[FlowId; 48]>,
     tables: u32,
     work: SmallVec<[Branch<'g, O::Place>; 1]>,
     /// In the whole network: the packet as the last branch left it.
@@ -324,7 +325,6 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
             ttl_above: 0,
             rests_on: SmallVec::new(),
             cacheable: !packet.parsed.is_resolution(),
-            flows: SmallVec::new(),
             tables: 0,
             work: SmallVec::new(),
             ended: None,
@@ -417,10 +417,11 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
     fn table(&mut self, branch: &mut Branch<'g, O::Place>, pipeline: Pipeline, table: u8) -> Step {
         let (mut pipeline, mut table) = (pipeline, table);
         let datapath: &'g Datapath = branch.datapath;
+        let most = MAX_PATH.saturating_sub(branch.path).min(MAX_TABLES - self.tables);
+        let mut passed = 0;
         let found = loop {
-            branch.path += 1;
-            self.tables += 1;
-            if branch.path > MAX_PATH || self.tables > MAX_TABLES {
+            passed += 1;
+            if passed > most {
                 return Err(DropReason::TooManyHops);
             }
             let tables = match pipeline {
@@ -441,9 +442,12 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                 let op = Op::Next(pass.to.0, pass.to.1);
                 branch.place = self.observer.op(branch.place, at, &op, &branch.context);
             }
-            self.pass(&mut branch.flow, pass.flow);
+            branch.flow = pass.flow;
+            self.surroundings.passes(pass.flow);
             (pipeline, table) = pass.to;
         };
+        branch.path += passed;
+        self.tables += passed;
         let sets = &self.generation.sets;
         let Found { rule, asked }: Found<'g> = found.find(&branch.context, sets);
         let lookup = Lookup { datapath, pipeline, table, rule };
@@ -458,17 +462,10 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
         let Some(rule) = rule else {
             return Err(DropReason::LogicalFlow);
         };
-        self.pass(&mut branch.flow, rule.flow);
-        branch.at = At::Program(pipeline, table, &rule.program.0, 0);
+        branch.flow = rule.flow();
+        self.surroundings.passes(branch.flow);
+        branch.at = At::Program(pipeline, table, rule.program(), 0);
         Ok(true)
-    }
-
-    /// A flow is the last on the way now.
-    fn pass(&mut self, last: &mut FlowId, flow: FlowId) {
-        *last = flow;
-        if self.flows.len() <= path::LONGEST {
-            self.flows.push(flow);
-        }
     }
 
     /// Notes that bits of the guarded slot decided something.

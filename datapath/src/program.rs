@@ -17,16 +17,62 @@ pub use connection::{
 use crate::classify::Masked;
 use crate::field::Slice;
 use crate::key::PortKey;
+use std::fmt;
+use std::ops::Deref;
+use triomphe::ThinArc;
 
 /// Actions of one logical flow, in order. Ends by falling off the end, which drops the packet
 /// unless `Output` or `Next` took it before.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Program(pub Box<[Op]>);
+///
+/// A pointer to one allocation, so that rules with equal actions share it and an operation that
+/// has a block of its own stays small.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Program(ThinArc<(), Op>);
 
 impl Program {
     /// Bytes that it takes, but for what its operations point to.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.0)
+        const COUNTS: usize = 16;
+        COUNTS + size_of_val(&**self)
+    }
+
+    /// Where it is, to count shared ones once.
+    pub fn address(&self) -> *const Op {
+        self.as_ptr()
+    }
+}
+
+impl Deref for Program {
+    type Target = [Op];
+
+    #[inline]
+    fn deref(&self) -> &[Op] {
+        &self.0.slice
+    }
+}
+
+impl<T: Into<Vec<Op>>> From<T> for Program {
+    fn from(ops: T) -> Self {
+        let ops: Vec<Op> = ops.into();
+        Self(ThinArc::from_header_and_iter((), ops.into_iter()))
+    }
+}
+
+impl FromIterator<Op> for Program {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
+        ops.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
@@ -48,16 +94,16 @@ pub enum Family {
     V6,
 }
 
-/// One step.
+/// One step, in two words: most of what a chassis holds are these.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     /// `output;` (ACT-01): from ingress to the output decision, from egress to the port.
     Output,
     /// `next(pipeline=P, table=T);` (ACT-02).
     Next(Pipeline, u8),
-    /// `f = constant;` (ACT-03).
-    Load(Slice, u128),
-    /// The same, only the bits under a mask.
+    /// `f = constant;` (ACT-03); [`Op::load`] makes this or the next.
+    Load(Slice, u64),
+    /// The same with a constant that is wider, or only the bits under a mask.
     LoadMasked(Slice, Box<Masked>),
     /// `destination = source;` (ACT-04), both of one width.
     Move {
@@ -150,14 +196,7 @@ pub enum Op {
     },
     /// `R = select(…);` (ACT-19): a weighted choice by hash, with which the packet goes on at the
     /// next table.
-    Select {
-        /// Written with the identifier of the member chosen.
-        result: Slice,
-        /// `(identifier, weight)`.
-        members: Box<[(u16, u16)]>,
-        /// Fields that are hashed; empty means the five-tuple.
-        hash_fields: Box<[Slice]>,
-    },
+    Select(Box<Select>),
     /// `R = check_pkt_larger(L);` (ACT-45): the frame with its Ethernet header is longer.
     CheckPacketLarger {
         /// One bit.
@@ -182,7 +221,38 @@ pub enum Op {
     Agent(Box<Agent>),
 }
 
+/// A choice by hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Select {
+    /// Written with the identifier of the member chosen.
+    pub result: Slice,
+    /// `(identifier, weight)`.
+    pub members: Box<[(u16, u16)]>,
+    /// Fields that are hashed; empty means the five-tuple.
+    pub hash_fields: Box<[Slice]>,
+}
+
+impl Op {
+    /// `f = constant;`
+    pub fn load(to: Slice, value: u128) -> Self {
+        match u64::try_from(value) {
+            Ok(value) => Self::Load(to, value),
+            Err(_) => Self::LoadMasked(to, Box::new(Masked { value, mask: to.ones() })),
+        }
+    }
+}
+
 /// The key of the port a program names, or zero for one that does not exist (ACT-P6).
 pub fn port_operand(key: Option<PortKey>) -> u128 {
     key.map_or(0, |key| u128::from(key.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_takes_two_words() {
+        assert_eq!(size_of::<Op>(), 16);
+    }
 }

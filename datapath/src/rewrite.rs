@@ -116,7 +116,9 @@ impl Rewrite {
                         Some(((label >> 32) as u32, after.get(field::IP6_LABEL) as u32));
                 }
                 let number = before.get(field::IP_PROTO) as u8;
-                if layers.transport_at.is_some() && changed(TRANSPORT) {
+                // What a fragment has there was not read.
+                let read = layers.transport_at.is_some() && before.get(field::IP_FRAG) == 0;
+                if read && changed(TRANSPORT) {
                     if matches!(number, protocol::ICMP | protocol::ICMPV6) {
                         rewrite.icmp = Some((
                             after.get(field::ICMP_TYPE) as u8,

@@ -119,8 +119,8 @@ pub fn insertions(rows: &Replica) -> Vec<Change> {
 impl Report {
     fn new(compiler: &Compiler, generation: &Generation) -> Self {
         let flows = &compiler.database.flows;
-        let expressions: HashSet<&str> = flows.values().map(|flow| &*flow.matches).collect();
-        let actions: HashSet<&str> = flows.values().map(|flow| &*flow.actions).collect();
+        let expressions: HashSet<&str> = flows.iter().map(LogicalFlow::matches).collect();
+        let actions: HashSet<&str> = flows.iter().map(LogicalFlow::actions).collect();
         let mut tables = BTreeMap::<_, Tables>::new();
         let (mut bytes, mut rules) = (Bytes::default(), 0);
         let (mut matches, mut programs) = (HashSet::new(), HashSet::new());
@@ -133,11 +133,11 @@ impl Report {
                 rules += table.len();
                 bytes.tables += table.bytes();
                 for rule in table.rules() {
-                    if matches.insert(Arc::as_ptr(&rule.clauses).cast::<()>()) {
+                    if matches.insert(rule.address()) {
                         bytes.matches += rule.bytes();
                     }
-                    if programs.insert(Arc::as_ptr(&rule.program)) {
-                        bytes.programs += rule.program.bytes();
+                    if programs.insert(rule.program().address()) {
+                        bytes.programs += rule.program().bytes();
                     }
                 }
             }

@@ -12,22 +12,18 @@ use crate::local::Local;
 use crate::locality::{Locality, Own, root};
 use crate::names::{Name, Names};
 use crate::place::{Map, Tunnels};
-use crate::sets::Sets;
+use crate::reading::{Made, Places, Readers, read, read_by_several};
+use crate::sets::{Access, Sets};
 use crate::southbound::{BadRow, PortBinding};
 use crate::text::{Texts, World};
 use hashbrown::HashMap;
-use ovn_xdp_datapath::classify::Rule;
-use ovn_xdp_datapath::key::{FlowId, InterfaceId, TunnelId};
+use ovn_xdp_datapath::key::{InterfaceId, TunnelId};
 use ovn_xdp_datapath::publish::{Generation, Tunnel};
 use ovn_xdp_ovsdb::replica::Change;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Texts are swept when as many have come since the last time as were left by it, and not fewer
-/// than this.
-const SWEEP: usize = 4096;
 
 /// Who this chassis is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +48,7 @@ pub struct Compiler {
     pub(crate) names: Names,
     pub(crate) sets: Sets,
     pub(crate) texts: Texts,
-    sweep_at: usize,
+    pub(crate) readers: Readers,
     pub(crate) dirty: Dirty,
     /// Local datapaths whose published form is out of date.
     pub(crate) touched: BTreeSet<Uuid>,
@@ -78,7 +74,7 @@ impl Compiler {
             names: Names::default(),
             sets: Sets::default(),
             texts: Texts::default(),
-            sweep_at: SWEEP,
+            readers: Readers::default(),
             dirty: Dirty::default(),
             touched: BTreeSet::new(),
             next: Generation::default(),
@@ -312,52 +308,29 @@ impl Compiler {
         let mut open = std::mem::take(&mut self.dirty.flows);
         open.sort_unstable();
         open.dedup();
-        let mut world = World { database: &self.database, own: &self.own, sets: &mut self.sets };
-        let mut targets = Vec::new();
-        for group in open.chunk_by(|a, b| a.0 == b.0) {
-            if self.texts.len() > self.sweep_at {
-                self.texts.sweep();
-                self.sweep_at = SWEEP + 2 * self.texts.len();
-            }
-            let uuid = group[0].0;
-            let Some(flow) = self.database.flows.get(&uuid) else { continue };
-            targets.clear();
-            for (_, datapath) in group {
-                let Some(local) = self.locals.get_mut(datapath) else { continue };
-                if self.database.applies(flow, *datapath) {
-                    targets.extend(self.database.datapaths.get(datapath).map(|row| &**row));
-                } else if local.remove(flow.pipeline, flow.table, uuid) {
-                    self.touched.insert(*datapath);
+        let flows: Vec<Places<'_>> = open.chunk_by(|a, b| a.0 == b.0).collect();
+        let Self { database, own, sets, texts, readers, locals, names, touched, .. } = self;
+        let mut enter = |made: Made| {
+            for (datapath, outcome) in made.outcomes {
+                let Some(local) = locals.get_mut(&datapath) else { continue };
+                let changed = match outcome {
+                    Some((asked, result)) => {
+                        names.note(made.flow, asked);
+                        local.set(made.place, made.flow, result)
+                    }
+                    None => local.remove(made.place.0, made.place.1, made.flow),
+                };
+                if changed {
+                    touched.insert(datapath);
                 }
             }
-            let (locals, names, touched) = (&mut self.locals, &mut self.names, &mut self.touched);
-            let mut shared: Option<Arc<Rule>> = None;
-            self.texts.compile(flow, &targets, &mut world, |datapath, outcome| {
-                names.note(uuid, outcome.asked);
-                let Some(local) = locals.get_mut(&datapath.uuid) else { return };
-                let result = outcome.result.map(|compiled| {
-                    // One rule for all datapaths in which it is the same.
-                    let rule = match shared.take() {
-                        Some(rule)
-                            if rule.clauses == compiled.clauses
-                                && rule.program == compiled.program =>
-                        {
-                            rule
-                        }
-                        _ => Arc::new(Rule {
-                            priority: flow.priority,
-                            clauses: compiled.clauses,
-                            program: compiled.program,
-                            flow: FlowId(uuid.as_u128()),
-                        }),
-                    };
-                    shared = Some(rule.clone());
-                    (rule, compiled.inert)
-                });
-                if local.set((flow.pipeline, flow.table), uuid, result) {
-                    touched.insert(datapath.uuid);
-                }
-            });
+        };
+        let rest = read_by_several(*readers, &flows, texts, (database, own, sets), &mut enter);
+        let mut world = World { database, own, sets: Access::Alone(sets) };
+        for flow in rest {
+            if let Some(made) = read(flow, texts, &mut world) {
+                enter(made);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_datapath::publish::Mac;
 use ovn_xdp_ovsdb::replica::Change;
+use ovn_xdp_ovsdb::rows;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(crate) struct Touched<R> {
     pub(crate) row: Uuid,
-    pub(crate) old: Option<Arc<R>>,
-    pub(crate) new: Option<Arc<R>>,
+    pub(crate) old: Option<R>,
+    pub(crate) new: Option<R>,
 }
 
 impl<R> Touched<R> {
     /// What there is of old and new.
-    pub(crate) fn both(&self) -> impl Iterator<Item = &Arc<R>> {
+    pub(crate) fn both(&self) -> impl Iterator<Item = &R> {
         self.old.iter().chain(&self.new)
     }
 }
@@ -34,23 +35,23 @@ impl<R> Touched<R> {
 #[derive(Default, Debug)]
 pub(crate) struct Update {
     pub(crate) flows: Vec<Touched<LogicalFlow>>,
-    pub(crate) dp_groups: Vec<Touched<LogicalDpGroup>>,
-    pub(crate) datapaths: Vec<Touched<DatapathBinding>>,
-    pub(crate) ports: Vec<Touched<PortBinding>>,
-    pub(crate) multicast: Vec<Touched<MulticastGroup>>,
-    pub(crate) address_sets: Vec<Touched<AddressSet>>,
-    pub(crate) port_groups: Vec<Touched<PortGroup>>,
-    pub(crate) mac_bindings: Vec<Touched<MacBinding>>,
-    pub(crate) static_macs: Vec<Touched<StaticMacBinding>>,
-    pub(crate) fdb: Vec<Touched<Fdb>>,
-    pub(crate) chassis: Vec<Touched<Chassis>>,
-    pub(crate) encaps: Vec<Touched<Encap>>,
-    pub(crate) ha_groups: Vec<Touched<HaChassisGroup>>,
-    pub(crate) ha_chassis: Vec<Touched<HaChassis>>,
-    pub(crate) templates: Vec<Touched<ChassisTemplateVar>>,
-    pub(crate) globals: Vec<Touched<SbGlobal>>,
-    pub(crate) dhcp: Vec<Touched<DhcpOptions>>,
-    pub(crate) dhcpv6: Vec<Touched<Dhcpv6Options>>,
+    pub(crate) dp_groups: Vec<Touched<Arc<LogicalDpGroup>>>,
+    pub(crate) datapaths: Vec<Touched<Arc<DatapathBinding>>>,
+    pub(crate) ports: Vec<Touched<Arc<PortBinding>>>,
+    pub(crate) multicast: Vec<Touched<Arc<MulticastGroup>>>,
+    pub(crate) address_sets: Vec<Touched<Arc<AddressSet>>>,
+    pub(crate) port_groups: Vec<Touched<Arc<PortGroup>>>,
+    pub(crate) mac_bindings: Vec<Touched<Arc<MacBinding>>>,
+    pub(crate) static_macs: Vec<Touched<Arc<StaticMacBinding>>>,
+    pub(crate) fdb: Vec<Touched<Arc<Fdb>>>,
+    pub(crate) chassis: Vec<Touched<Arc<Chassis>>>,
+    pub(crate) encaps: Vec<Touched<Arc<Encap>>>,
+    pub(crate) ha_groups: Vec<Touched<Arc<HaChassisGroup>>>,
+    pub(crate) ha_chassis: Vec<Touched<Arc<HaChassis>>>,
+    pub(crate) templates: Vec<Touched<Arc<ChassisTemplateVar>>>,
+    pub(crate) globals: Vec<Touched<Arc<SbGlobal>>>,
+    pub(crate) dhcp: Vec<Touched<Arc<DhcpOptions>>>,
+    pub(crate) dhcpv6: Vec<Touched<Arc<Dhcpv6Options>>>,
 }
 
 type Rows<R> = HashMap<Uuid, Arc<R>>;
@@ -58,7 +59,7 @@ type Rows<R> = HashMap<Uuid, Arc<R>>;
 /// All rows, and their indices.
 #[derive(Default, Debug)]
 pub(crate) struct Database {
-    pub(crate) flows: Rows<LogicalFlow>,
+    pub(crate) flows: rows::Rows<LogicalFlow>,
     pub(crate) dp_groups: Rows<LogicalDpGroup>,
     pub(crate) datapaths: Rows<DatapathBinding>,
     pub(crate) ports: Rows<PortBinding>,
@@ -125,7 +126,14 @@ impl Database {
         let bad = &mut self.bad;
         for change in changes {
             match &*change.table {
-                LogicalFlow::TABLE => store(&mut self.flows, bad, change, &mut update.flows),
+                LogicalFlow::TABLE => {
+                    let new = read::<LogicalFlow>(bad, change);
+                    let old = match &new {
+                        Some(new) => self.flows.insert(LogicalFlow::clone(new)),
+                        None => self.flows.remove(&change.row),
+                    };
+                    touch(change.row, old, new, &mut update.flows);
+                }
                 LogicalDpGroup::TABLE => {
                     store(&mut self.dp_groups, bad, change, &mut update.dp_groups);
                 }
@@ -177,17 +185,17 @@ impl Database {
 
     /// The datapaths that a flow applies to, without repetition (EX-S11).
     pub(crate) fn datapaths_of(&self, flow: &LogicalFlow) -> impl Iterator<Item = Uuid> + '_ {
-        let group = flow.group.and_then(|group| self.dp_groups.get(&group));
+        let group = flow.group().and_then(|group| self.dp_groups.get(&group));
         let members = group.map_or(&[][..], |group| &group.datapaths);
-        let own = flow.datapath;
+        let own = flow.datapath();
         own.into_iter().chain(members.iter().copied().filter(move |member| Some(*member) != own))
     }
 
     /// Whether a flow applies to a datapath.
     pub(crate) fn applies(&self, flow: &LogicalFlow, datapath: Uuid) -> bool {
-        flow.datapath == Some(datapath)
+        flow.datapath() == Some(datapath)
             || flow
-                .group
+                .group()
                 .and_then(|group| self.dp_groups.get(&group))
                 .is_some_and(|group| group.datapaths.binary_search(&datapath).is_ok())
     }
@@ -213,8 +221,8 @@ impl Database {
     }
 
     fn index(&mut self, update: &Update) {
-        each(&update.flows, &mut self.flows_of_datapath, |flow, to| to.extend(flow.datapath));
-        each(&update.flows, &mut self.flows_of_group, |flow, to| to.extend(flow.group));
+        each(&update.flows, &mut self.flows_of_datapath, |flow, to| to.extend(flow.datapath()));
+        each(&update.flows, &mut self.flows_of_group, |flow, to| to.extend(flow.group()));
         each(&update.dp_groups, &mut self.groups_of_datapath, |group, to| {
             to.extend(group.datapaths.iter().copied());
         });
@@ -280,21 +288,29 @@ fn store<R: Record>(
     rows: &mut Rows<R>,
     bad: &mut BTreeMap<Uuid, BadRow>,
     change: &Change,
-    touched: &mut Vec<Touched<R>>,
+    touched: &mut Vec<Touched<Arc<R>>>,
 ) {
-    let row = change.row;
-    bad.remove(&row);
-    let new = change.new.as_ref().and_then(|new| match R::from_row(row, new) {
-        Ok(record) => Some(Arc::new(record)),
+    let new = read::<R>(bad, change).map(Arc::new);
+    let old = match &new {
+        Some(new) => rows.insert(change.row, new.clone()),
+        None => rows.remove(&change.row),
+    };
+    touch(change.row, old, new, touched);
+}
+
+/// The new state of a row, if there is one and it can be used.
+fn read<R: Record>(bad: &mut BTreeMap<Uuid, BadRow>, change: &Change) -> Option<R> {
+    bad.remove(&change.row);
+    match R::from_row(change.row, change.new.as_ref()?) {
+        Ok(record) => Some(record),
         Err(error) => {
-            bad.insert(row, error);
+            bad.insert(change.row, error);
             None
         }
-    });
-    let old = match &new {
-        Some(new) => rows.insert(row, new.clone()),
-        None => rows.remove(&row),
-    };
+    }
+}
+
+fn touch<R>(row: Uuid, old: Option<R>, new: Option<R>, touched: &mut Vec<Touched<R>>) {
     if old.is_some() || new.is_some() {
         touched.push(Touched { row, old, new });
     }

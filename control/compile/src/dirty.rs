@@ -126,11 +126,11 @@ impl Compiler {
         let mut v4: Vec<_> = self.database.dhcp.values().collect();
         v4.sort_by_key(|row| row.uuid);
         let v4 = v4.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
-        self.texts.dhcp = OptionTable::new(v4);
+        self.texts.dhcp = Arc::new(OptionTable::new(v4));
         let mut v6: Vec<_> = self.database.dhcpv6.values().collect();
         v6.sort_by_key(|row| row.uuid);
         let v6 = v6.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
-        self.texts.dhcpv6 = OptionTable::new(v6);
+        self.texts.dhcpv6 = Arc::new(OptionTable::new(v6));
         self.dirty.everything = true;
     }
 
@@ -211,12 +211,12 @@ impl Compiler {
             .collect();
         for touched in &update.flows {
             if let Some(old) = &touched.old {
-                self.names.forget(touched.row);
-                let group = old.group.map_or(&[][..], |group| match before.get(&group) {
+                self.names.forget();
+                let group = old.group().map_or(&[][..], |group| match before.get(&group) {
                     Some(before) => before,
                     None => self.database.dp_groups.get(&group).map_or(&[], |g| &g.datapaths),
                 });
-                for datapath in old.datapath.iter().chain(group) {
+                for datapath in old.datapath().iter().chain(group) {
                     remove(&mut self.locals, &mut self.touched, old, *datapath);
                 }
             }
@@ -226,6 +226,7 @@ impl Compiler {
                 self.dirty.flows.extend(local.map(|datapath| (touched.row, datapath)));
             }
         }
+        self.names.sweep(&self.database.flows);
         for touched in &update.dp_groups {
             let old = touched.old.as_ref().map_or(&[][..], |row| &row.datapaths);
             let new = touched.new.as_ref().map_or(&[][..], |row| &row.datapaths);
@@ -238,7 +239,7 @@ impl Compiler {
             // Now, not when publishing: by then the flow may be gone, and where it was with it.
             for datapath in old.iter().filter(|one| !new.contains(one)) {
                 for flow in self.database.flows_of_group.rows(&touched.row) {
-                    let flow = &self.database.flows[&flow];
+                    let Some(flow) = self.database.flows.get(&flow) else { continue };
                     if !self.database.applies(flow, *datapath) {
                         remove(&mut self.locals, &mut self.touched, flow, *datapath);
                     }
@@ -257,7 +258,7 @@ impl Compiler {
         }
     }
 
-    fn mark_port(&mut self, touched: &Touched<PortBinding>) {
+    fn mark_port(&mut self, touched: &Touched<Arc<PortBinding>>) {
         self.dirty.ports.insert(touched.row);
         let identity = |row: &Arc<PortBinding>| (row.logical_port.clone(), row.datapath, row.key);
         let renamed = touched.old.as_ref().map(identity) != touched.new.as_ref().map(identity);
@@ -362,7 +363,7 @@ fn remove(
     datapath: Uuid,
 ) {
     if let Some(local) = locals.get_mut(&datapath)
-        && local.remove(flow.pipeline, flow.table, flow.uuid)
+        && local.remove(flow.pipeline(), flow.table(), flow.uuid())
     {
         touched.insert(datapath);
     }

@@ -3,7 +3,7 @@
 //! Numbers and epochs are left out, maps are in order, sets are written out where a rule names them. For tests and for
 //! `ovn-xdp show`.
 
-use ovn_xdp_datapath::classify::{Clause, Masked, Rule, SetId, Values};
+use ovn_xdp_datapath::classify::{Literal, Masked, Rule, SetId, Values};
 use ovn_xdp_datapath::key::VlanId;
 use ovn_xdp_datapath::publish::{Datapath, Generation, Group, Interface, Tunnel};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,23 +81,23 @@ fn write_datapath(out: &mut String, datapath: &Datapath, members: &Members) -> f
 }
 
 fn write_rule(out: &mut String, rule: &Rule, members: &Members) -> fmt::Result {
-    write!(out, "{} {:032x} if ", rule.priority, rule.flow.0)?;
-    for (index, clause) in rule.clauses.iter().enumerate() {
+    write!(out, "{} {:032x} if ", rule.priority(), rule.flow().0)?;
+    for (index, clause) in rule.clauses().enumerate() {
         out.write_str(if index == 0 { "" } else { " or " })?;
         write_clause(out, clause, members)?;
     }
-    writeln!(out, " do {:?}", rule.program.0)
+    writeln!(out, " do {:?}", rule.program())
 }
 
-fn write_clause(out: &mut String, clause: &Clause, members: &Members) -> fmt::Result {
-    if clause.0.is_empty() {
+fn write_clause(out: &mut String, clause: &[Literal], members: &Members) -> fmt::Result {
+    if clause.is_empty() {
         return out.write_str("always");
     }
-    for (index, literal) in clause.0.iter().enumerate() {
+    for (index, literal) in clause.iter().enumerate() {
         out.write_str(if index == 0 { "" } else { " and " })?;
-        let not = if literal.negated { " not" } else { "" };
+        let not = if literal.negated() { " not" } else { "" };
         let named;
-        let (kind, values) = match &literal.values {
+        let (kind, values) = match literal.values() {
             Values::Shared(set) => {
                 named = members.get(&set.id).into_iter().flatten().copied().collect::<Vec<_>>();
                 ("set ", &*named)
@@ -107,7 +107,7 @@ fn write_clause(out: &mut String, clause: &Clause, members: &Members) -> fmt::Re
                 ("", &*named)
             }
         };
-        write!(out, "{:?}{not} in {kind}{{", literal.field)?;
+        write!(out, "{:?}{not} in {kind}{{", literal.field())?;
         for value in values {
             write!(out, " {:x}/{:x}", value.value, value.mask)?;
         }

@@ -1,8 +1,8 @@
 //! Which rows have a value: the reverse of a column.
 //!
-//! Most values belong to one row, some to thousands (the ports of a switch), so a single row is
-//! kept without an allocation. Order of insertion does not show: what is asked for first is the
-//! smallest UUID.
+//! Most values belong to one row or a few (the flows of a port), some to thousands (the ports of a
+//! switch), so a single row is kept without an allocation and a few in one. Order of insertion does
+//! not show: what is asked for first is the smallest UUID.
 
 use hashbrown::HashMap;
 use std::collections::{BTreeSet, btree_set};
@@ -16,7 +16,69 @@ pub(crate) struct Index<K>(HashMap<K, Rows>);
 #[derive(Debug)]
 enum Rows {
     One(Uuid),
-    Many(BTreeSet<Uuid>),
+    /// In order.
+    Few(Box<[Uuid]>),
+    /// Boxed, because there are more of the others.
+    #[expect(clippy::box_collection, reason = "three words less for each value")]
+    Many(Box<BTreeSet<Uuid>>),
+}
+
+/// As many rows are a few.
+const FEW: usize = 16;
+
+impl Rows {
+    fn insert(&mut self, row: Uuid) {
+        let known = match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Few(few) => &**few,
+            Self::Many(many) => {
+                many.insert(row);
+                return;
+            }
+        };
+        if let Err(at) = known.binary_search(&row) {
+            let (before, after) = known.split_at(at);
+            let all = before.iter().chain([&row]).chain(after).copied();
+            *self = Self::of(known.len() + 1, all);
+        }
+    }
+
+    /// Takes a row out; returns whether none is left.
+    fn remove(&mut self, row: Uuid) -> bool {
+        match self {
+            Self::One(one) => return *one == row,
+            Self::Few(few) => {
+                if let Ok(at) = few.binary_search(&row) {
+                    let (before, after) = (&few[..at], &few[at + 1..]);
+                    *self = Self::of(few.len() - 1, before.iter().chain(after).copied());
+                }
+            }
+            Self::Many(many) => {
+                many.remove(&row);
+                if many.len() <= FEW / 2 {
+                    *self = Self::of(many.len(), many.iter().copied());
+                }
+            }
+        }
+        false
+    }
+
+    fn iter(&self) -> RowsIter<'_> {
+        match self {
+            Self::One(one) => RowsIter::Few(std::slice::from_ref(one).iter()),
+            Self::Few(few) => RowsIter::Few(few.iter()),
+            Self::Many(many) => RowsIter::Many(many.iter()),
+        }
+    }
+
+    /// One row or more, in order.
+    fn of(len: usize, mut rows: impl Iterator<Item = Uuid>) -> Self {
+        match (len, rows.next()) {
+            (1, Some(one)) => Self::One(one),
+            (2..=FEW, first) => Self::Few(first.into_iter().chain(rows).collect()),
+            (_, first) => Self::Many(Box::new(first.into_iter().chain(rows).collect())),
+        }
+    }
 }
 
 impl<K> Default for Index<K> {
@@ -31,16 +93,7 @@ impl<K: Eq + Hash> Index<K> {
             hashbrown::hash_map::Entry::Vacant(entry) => {
                 entry.insert(Rows::One(row));
             }
-            hashbrown::hash_map::Entry::Occupied(mut entry) => match entry.get_mut() {
-                Rows::One(one) if *one == row => {}
-                Rows::One(one) => {
-                    let many = BTreeSet::from([*one, row]);
-                    entry.insert(Rows::Many(many));
-                }
-                Rows::Many(many) => {
-                    many.insert(row);
-                }
-            },
+            hashbrown::hash_map::Entry::Occupied(mut entry) => entry.get_mut().insert(row),
         }
     }
 
@@ -48,17 +101,21 @@ impl<K: Eq + Hash> Index<K> {
     where
         Q: ?Sized + Hash + hashbrown::Equivalent<K>,
     {
-        let empty = match self.0.get_mut(key) {
-            None => false,
-            Some(Rows::One(one)) => *one == row,
-            Some(Rows::Many(many)) => {
-                many.remove(&row);
-                many.is_empty()
-            }
-        };
-        if empty {
+        if self.0.get_mut(key).is_some_and(|rows| rows.remove(row)) {
             self.0.remove(key);
         }
+    }
+
+    /// Takes out all rows but some.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Uuid) -> bool) {
+        self.0.retain(|_, rows| {
+            let kept: Vec<Uuid> = rows.iter().filter(&keep).collect();
+            if !kept.is_empty() {
+                *rows = Rows::of(kept.len(), kept.iter().copied());
+            }
+            !kept.is_empty()
+        });
+        self.0.shrink_to_fit();
     }
 
     /// The row, or the smallest of several.
@@ -74,11 +131,7 @@ impl<K: Eq + Hash> Index<K> {
     where
         Q: ?Sized + Hash + hashbrown::Equivalent<K>,
     {
-        match self.0.get(key) {
-            None => RowsIter::One(None),
-            Some(Rows::One(one)) => RowsIter::One(Some(*one)),
-            Some(Rows::Many(many)) => RowsIter::Many(many.iter()),
-        }
+        self.0.get(key).map_or(RowsIter::Few([].iter()), Rows::iter)
     }
 
     pub(crate) fn contains<Q>(&self, key: &Q) -> bool
@@ -91,8 +144,8 @@ impl<K: Eq + Hash> Index<K> {
 
 /// Rows in ascending order.
 pub(crate) enum RowsIter<'a> {
-    /// One, or none.
-    One(Option<Uuid>),
+    /// Some, or none.
+    Few(std::slice::Iter<'a, Uuid>),
     /// Any number.
     Many(btree_set::Iter<'a, Uuid>),
 }
@@ -102,7 +155,7 @@ impl Iterator for RowsIter<'_> {
 
     fn next(&mut self) -> Option<Uuid> {
         match self {
-            Self::One(one) => one.take(),
+            Self::Few(few) => few.next().copied(),
             Self::Many(many) => many.next().copied(),
         }
     }
@@ -115,17 +168,28 @@ mod tests {
     #[test]
     fn rows_come_in_ascending_order_and_go_without_a_trace() {
         let mut index = Index::default();
-        let rows: Vec<Uuid> = (1..5).map(Uuid::from_u128).collect();
-        for row in rows.iter().rev() {
+        let rows: Vec<Uuid> = (1..50).map(Uuid::from_u128).collect();
+        for (at, row) in rows.iter().enumerate().rev() {
             index.insert("a", *row);
             index.insert("a", *row);
+            assert_eq!(index.rows("a").collect::<Vec<_>>(), rows[at..]);
         }
-        assert_eq!(index.rows("a").collect::<Vec<_>>(), rows);
-        for row in &rows {
-            assert!(index.contains("a"));
+        for (at, row) in rows.iter().enumerate() {
+            assert_eq!(index.rows("a").collect::<Vec<_>>(), rows[at..]);
+            index.remove("a", *row);
             index.remove("a", *row);
         }
         assert!(!index.contains("a"));
         assert_eq!(index.first("a"), None);
+    }
+
+    #[test]
+    fn those_that_are_kept_stay() {
+        let mut index = Index::default();
+        (1..50).for_each(|row| index.insert("a", Uuid::from_u128(row)));
+        index.insert("b", Uuid::from_u128(2));
+        index.retain(|row| row.as_u128() % 20 == 1);
+        assert_eq!(index.rows("a").collect::<Vec<_>>(), [1, 21, 41].map(Uuid::from_u128));
+        assert!(!index.contains("b"));
     }
 }

@@ -20,6 +20,8 @@ pub mod mac;
 mod names;
 mod neighbour;
 mod place;
+mod reading;
+mod recent;
 pub mod report;
 pub mod security;
 mod sets;

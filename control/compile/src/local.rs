@@ -72,7 +72,7 @@ impl Local {
         &mut self,
         (pipeline, table): (Pipeline, u8),
         flow: Uuid,
-        result: Result<(Arc<Rule>, Arc<[&'static str]>), Problem>,
+        result: Result<(Rule, Arc<[&'static str]>), Problem>,
     ) -> bool {
         let (rule, inert) = match result {
             Ok(compiled) => compiled,
@@ -94,9 +94,9 @@ impl Local {
             stages.resize_with(index + 1, Stage::default);
         }
         let stage = &mut stages[index];
-        let changed = if rule.clauses.is_empty() {
-            stage.rules.remove(rule.flow).is_some()
-        } else if stage.rules.get(rule.flow).is_some_and(|known| *known == rule) {
+        let changed = if rule.holds_never() {
+            stage.rules.remove(rule.flow()).is_some()
+        } else if stage.rules.get(rule.flow()).is_some_and(|known| *known == rule) {
             false
         } else {
             stage.rules.insert(rule);

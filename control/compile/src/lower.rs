@@ -9,7 +9,8 @@ use ovn_xdp_datapath::field::{self, Slice};
 use ovn_xdp_datapath::key::PortKey;
 use ovn_xdp_datapath::program::{
     Agent, Backend, BalanceNote, BalanceSnat, Connection, Endpoint, GivenOption, Message,
-    NatTarget, Op, OptionValues, OriginalField, Program, TrackZone, Translated, port_operand,
+    NatTarget, Op, OptionValues, OriginalField, Program, Select, TrackZone, Translated,
+    port_operand,
 };
 use ovn_xdp_logical::action::{
     self, Action, AffinityAddress, BalanceKind, CommitValue, Function, NatKind, NestedKind,
@@ -40,7 +41,7 @@ impl<R: Resolve> Lowering<'_, R> {
         for action in actions {
             self.action(action, &mut ops);
         }
-        Program(ops.into())
+        ops.into()
     }
 
     fn action(&mut self, action: &Action, ops: &mut Vec<Op>) {
@@ -54,7 +55,7 @@ impl<R: Resolve> Lowering<'_, R> {
             }
             Action::LoadPort { to, port } => {
                 let key = if **port == *"none" { None } else { self.port(port) };
-                Op::Load(to.slice(), port_operand(key))
+                Op::load(to.slice(), port_operand(key))
             }
             Action::Move { to, from } => Op::Move { to: to.slice(), from: from.slice() },
             Action::Exchange(one, other) => Op::Exchange(one.slice(), other.slice()),
@@ -96,19 +97,13 @@ impl<R: Resolve> Lowering<'_, R> {
                 Err(_) => Op::Zero(to.slice()),
             },
             Action::Select { to, members, hash_fields } => {
-                match hash_fields.as_deref().map_or(Some(Vec::new()), hashed) {
-                    Some(hash_fields) => Op::Select {
-                        result: to.slice(),
-                        members: members.as_slice().into(),
-                        hash_fields: hash_fields.into(),
-                    },
-                    // An action that names a field it does not know is refused when it is read.
-                    None => Op::Select {
-                        result: to.slice(),
-                        members: members.as_slice().into(),
-                        hash_fields: Box::default(),
-                    },
-                }
+                // An action that names a field it does not know is refused when it is read.
+                let hash_fields = hash_fields.as_deref().and_then(hashed).unwrap_or_default();
+                Op::Select(Box::new(Select {
+                    result: to.slice(),
+                    members: members.as_slice().into(),
+                    hash_fields: hash_fields.into(),
+                }))
             }
             Action::Nested { kind, actions } => self.nested(*kind, actions),
             Action::Result { to, function } => match function {
@@ -193,7 +188,7 @@ impl<R: Resolve> Lowering<'_, R> {
     fn commit(&mut self, actions: &[Action]) -> Connection {
         let writes = self.program(actions);
         let (mut mark, mut label) = (0, 0);
-        for op in &writes.0 {
+        for op in &*writes {
             let (slice, mask) = match op {
                 Op::Load(slice, _) | Op::Move { to: slice, .. } => (*slice, slice.ones()),
                 Op::LoadMasked(slice, masked) => (*slice, masked.mask),
@@ -292,8 +287,8 @@ impl<R: Resolve> Lowering<'_, R> {
 fn load(slice: Slice, value: u128, mask: u128) -> Op {
     match run(mask) {
         Some((low, high)) => match slice.bits(low, high) {
-            Some(part) => Op::Load(part, value >> low & part.ones()),
-            None => Op::Load(slice, value),
+            Some(part) => Op::load(part, value >> low & part.ones()),
+            None => Op::load(slice, value),
         },
         None => Op::LoadMasked(slice, Box::new(Masked { value: value & mask, mask })),
     }
@@ -335,7 +330,7 @@ fn commit_values(mark: Option<CommitValue>, label: Option<CommitValue>) -> Conne
         .chain(label.map(|label| write(field::CT_LABEL, label)))
         .collect();
     Connection::Commit {
-        writes: Program(writes),
+        writes,
         mark: mark.map_or(0, |mark| mark.mask as u32),
         label: label.map_or(0, |label| label.mask),
     }
@@ -400,7 +395,7 @@ mod tests {
             let mut context = Context::default();
             context.set(field::FLAGS, 0x5555_5555);
             match load(field::FLAGS, 0xaaaa_aaaa, mask) {
-                Op::Load(part, value) => context.set(part, value),
+                Op::Load(part, value) => context.set(part, value.into()),
                 Op::LoadMasked(slice, masked) => {
                     let kept = context.get(slice) & !masked.mask;
                     context.set(slice, kept | masked.value);

@@ -6,7 +6,8 @@
 //! not depend on them.
 
 use crate::index::{Index, RowsIter};
-use hashbrown::HashMap;
+use crate::southbound::LogicalFlow;
+use ovn_xdp_ovsdb::rows::Rows;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -28,35 +29,38 @@ pub(crate) enum Name {
 }
 
 /// The names in use, and by whom.
+///
+/// What a flow asked for is not kept by flow: it would take as much again as the rest. One that is
+/// gone, or asks for other names now, stays where it is until as many have gone as there are, and
+/// then is taken out with all others. Until then too much may be compiled again, which does no harm.
 #[derive(Default, Debug)]
 pub(crate) struct Names {
     flows: Index<Name>,
-    names: HashMap<Uuid, Box<[Name]>>,
+    /// Flows that went or changed since the last sweep.
+    gone: usize,
 }
+
+/// As few are left where they are.
+const FEW: usize = 4096;
 
 impl Names {
     /// Notes what a flow asked for, beside what it asked for before.
-    pub(crate) fn note(&mut self, flow: Uuid, mut asked: Vec<Name>) {
-        if asked.is_empty() {
-            return;
+    pub(crate) fn note(&mut self, flow: Uuid, asked: Vec<Name>) {
+        for name in asked {
+            self.flows.insert(name, flow);
         }
-        for name in &asked {
-            self.flows.insert(name.clone(), flow);
-        }
-        let known = self.names.entry(flow).or_default();
-        if asked.iter().all(|name| known.contains(name)) {
-            return;
-        }
-        asked.extend(std::mem::take(known));
-        asked.sort_unstable();
-        asked.dedup();
-        *known = asked.into();
     }
 
-    /// Forgets a flow.
-    pub(crate) fn forget(&mut self, flow: Uuid) {
-        for name in self.names.remove(&flow).unwrap_or_default() {
-            self.flows.remove(&name, flow);
+    /// Takes note that a flow is gone, or another.
+    pub(crate) fn forget(&mut self) {
+        self.gone += 1;
+    }
+
+    /// Takes flows out that are gone, if they are many.
+    pub(crate) fn sweep(&mut self, flows: &Rows<LogicalFlow>) {
+        if self.gone > FEW.max(flows.len()) {
+            self.gone = 0;
+            self.flows.retain(|flow| flows.contains(flow));
         }
     }
 

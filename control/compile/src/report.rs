@@ -71,16 +71,16 @@ pub struct NotExecuted {
 impl Flow {
     pub(crate) fn new(row: &LogicalFlow) -> Self {
         Self {
-            uuid: row.uuid,
-            stage: row.stage.clone(),
-            pipeline: match row.pipeline {
+            uuid: row.uuid(),
+            stage: row.stage().into(),
+            pipeline: match row.pipeline() {
                 Pipeline::Ingress => "ingress",
                 Pipeline::Egress => "egress",
             },
-            table: row.table,
-            priority: row.priority,
-            matches: row.matches.clone(),
-            actions: row.actions.clone(),
+            table: row.table(),
+            priority: row.priority(),
+            matches: row.matches().into(),
+            actions: row.actions().into(),
         }
     }
 }

@@ -134,6 +134,36 @@ impl Sets {
         !exists
     }
 
+    /// An address set as compared with fields of a width, for the first time.
+    fn fit_addresses(
+        &mut self,
+        name: Arc<str>,
+        row: Arc<AddressSet>,
+        width: u32,
+    ) -> Result<SharedSet, SetError> {
+        let Self { addresses, contents, changed, next, .. } = self;
+        let known = addresses.entry(name).or_insert_with(|| Addresses { row, fitted: Vec::new() });
+        let set = Self::set(next, Domain::Width(width as u8));
+        let (again, wide) = (HashMap::new(), BTreeMap::new());
+        let mut fitted = Fitted { width, set, again, wide };
+        known.row.addresses.iter().for_each(|text| fitted.enter(text, contents));
+        *changed = true;
+        let made = fitted.usable();
+        known.fitted.push(fitted);
+        made
+    }
+
+    /// A port group of a datapath, for the first time.
+    fn fit_group(&mut self, key: (DatapathKey, Arc<str>), members: Vec<Masked>) -> SharedSet {
+        let set = Self::set(&mut self.next, Domain::Ports(key.0));
+        for member in &members {
+            self.contents.insert(set, *member);
+        }
+        self.changed = true;
+        self.groups.insert(key, Group { set, members });
+        set
+    }
+
     fn set(next: &mut u32, domain: Domain) -> SharedSet {
         *next += 1;
         SharedSet { id: SetId(*next), domain }
@@ -149,6 +179,11 @@ impl Addresses {
         self.fitted.iter_mut().for_each(|fitted| fitted.leave(text, contents));
     }
 
+    /// As compared with fields of a width, if any has been before.
+    fn of_width(&self, width: u32) -> Option<Result<SharedSet, SetError>> {
+        Some(self.fitted.iter().find(|fitted| fitted.width == width)?.usable())
+    }
+
     /// By width, the bits of a member that does not fit.
     fn refused(&self) -> Vec<Option<u32>> {
         self.fitted.iter().map(|fitted| fitted.wide.keys().next_back().copied()).collect()
@@ -156,6 +191,13 @@ impl Addresses {
 }
 
 impl Fitted {
+    fn usable(&self) -> Result<SharedSet, SetError> {
+        match self.wide.keys().next_back() {
+            Some(&bits) => Err(SetError::TooWide { bits }),
+            None => Ok(self.set),
+        }
+    }
+
     fn enter(&mut self, text: &str, contents: &mut classify::Sets) {
         let Some(number) = member(text) else { return };
         match fit(&number, self.width) {
@@ -235,16 +277,45 @@ pub(crate) fn split_group(name: &str) -> Option<(DatapathKey, &str)> {
     Some((DatapathKey::new(key.parse().ok()?)?, name))
 }
 
+/// The sets, as who reads texts has them.
+#[derive(Debug)]
+pub(crate) enum Access<'a> {
+    /// A set that nobody has asked for yet is made.
+    Alone(&'a mut Sets),
+    /// It is not, because others read at the same time.
+    Shared {
+        /// The sets.
+        sets: &'a Sets,
+        /// Whether one was missing: then what was made does not count.
+        lacks: bool,
+    },
+}
+
+impl<'a> Access<'a> {
+    /// The sets for one of several who read.
+    pub(crate) fn shared(sets: &'a Sets) -> Self {
+        Self::Shared { sets, lacks: false }
+    }
+
+    /// Whether a set was missing since this was asked last.
+    pub(crate) fn lacked(&mut self) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            Self::Shared { lacks, .. } => std::mem::take(lacks),
+        }
+    }
+}
+
 /// What names mean in one datapath. Every question is noted in `asked`.
-pub(crate) struct Resolver<'a> {
+pub(crate) struct Resolver<'a, 'b> {
     pub(crate) database: &'a Database,
     pub(crate) own: &'a Own,
     pub(crate) datapath: &'a DatapathBinding,
-    pub(crate) sets: &'a mut Sets,
+    pub(crate) sets: &'a mut Access<'b>,
     pub(crate) asked: Vec<Name>,
 }
 
-impl Resolver<'_> {
+impl Resolver<'_, '_> {
     fn ask(&mut self, name: Name) {
         if !self.asked.contains(&name) {
             self.asked.push(name);
@@ -252,7 +323,7 @@ impl Resolver<'_> {
     }
 }
 
-impl Resolve for Resolver<'_> {
+impl Resolve for Resolver<'_, '_> {
     fn port(&mut self, name: &str) -> Option<u32> {
         let port = self.database.port(name);
         let shared = port.map_or_else(|| Arc::from(name), |port| port.logical_port.clone());
@@ -266,33 +337,25 @@ impl Resolve for Resolver<'_> {
     }
 
     fn address_set(&mut self, name: &str, width: u32) -> Result<SharedSet, SetError> {
-        let shared: Arc<str> = match self.sets.addresses.get_key_value(name) {
-            Some((known, _)) => known.clone(),
-            None => Arc::from(name),
+        let sets: &Sets = match self.sets {
+            Access::Alone(sets) => sets,
+            Access::Shared { sets, .. } => sets,
+        };
+        let (shared, known) = match sets.addresses.get_key_value(name) {
+            Some((shared, known)) => (shared.clone(), known.of_width(width)),
+            None => (Arc::from(name), None),
         };
         self.ask(Name::AddressSet(shared.clone()));
-        let Sets { addresses, contents, changed, next, .. } = &mut *self.sets;
-        if !addresses.contains_key(name) {
-            let row = row(self.database, name).ok_or(SetError::Unknown)?;
-            addresses.insert(shared, Addresses { row, fitted: Vec::new() });
+        if let Some(known) = known {
+            return known;
         }
-        let known = addresses.get_mut(name).ok_or(SetError::Unknown)?;
-        let at = match known.fitted.iter().position(|fitted| fitted.width == width) {
-            Some(at) => at,
-            None => {
-                let set = Sets::set(next, Domain::Width(width as u8));
-                let (again, wide) = (HashMap::new(), BTreeMap::new());
-                let mut fitted = Fitted { width, set, again, wide };
-                known.row.addresses.iter().for_each(|text| fitted.enter(text, contents));
-                *changed = true;
-                known.fitted.push(fitted);
-                known.fitted.len() - 1
+        let row = row(self.database, name).ok_or(SetError::Unknown)?;
+        match self.sets {
+            Access::Alone(sets) => sets.fit_addresses(shared, row, width),
+            Access::Shared { lacks, .. } => {
+                *lacks = true;
+                Err(SetError::Unknown)
             }
-        };
-        let fitted = &known.fitted[at];
-        match fitted.wide.keys().next_back() {
-            Some(&bits) => Err(SetError::TooWide { bits }),
-            None => Ok(fitted.set),
         }
     }
 
@@ -307,17 +370,21 @@ impl Resolve for Resolver<'_> {
         let shared: Arc<str> = Arc::from(name);
         self.ask(Name::PortGroup(shared.clone()));
         let key = (self.datapath.key, shared);
-        if let Some(known) = self.sets.groups.get(&key) {
+        let sets: &Sets = match self.sets {
+            Access::Alone(sets) => sets,
+            Access::Shared { sets, .. } => sets,
+        };
+        if let Some(known) = sets.groups.get(&key) {
             return Some(known.set);
         }
         let members = members(self.database, key.0, name)?;
-        let set = Sets::set(&mut self.sets.next, Domain::Ports(key.0));
-        for member in &members {
-            self.sets.contents.insert(set, *member);
+        match self.sets {
+            Access::Alone(sets) => Some(sets.fit_group(key, members)),
+            Access::Shared { lacks, .. } => {
+                *lacks = true;
+                None
+            }
         }
-        self.sets.changed = true;
-        self.sets.groups.insert(key, Group { set, members });
-        Some(set)
     }
 
     fn is_chassis_resident(&mut self, name: &str) -> bool {

@@ -115,11 +115,14 @@ impl<'a> Reader<'a> {
     }
 
     fn string(&self, column: &str) -> Result<Arc<str>, BadRow> {
-        self.row.string(column).cloned().map_err(|error| self.column(error))
+        self.row.string(column).map(Arc::from).map_err(|error| self.column(error))
     }
 
     fn optional_string(&self, column: &str) -> Result<Option<Arc<str>>, BadRow> {
-        self.row.optional_string(column).map(Option::<&_>::cloned).map_err(|e| self.column(e))
+        match self.row.optional_string(column) {
+            Ok(text) => Ok(text.map(Arc::from)),
+            Err(error) => Err(self.column(error)),
+        }
     }
 
     fn boolean(&self, column: &str) -> Result<bool, BadRow> {
@@ -148,7 +151,7 @@ impl<'a> Reader<'a> {
 
     fn strings(&self, column: &str) -> Result<Box<[Arc<str>]>, BadRow> {
         match self.row.strings(column) {
-            Ok(strings) => Ok(strings.cloned().collect()),
+            Ok(strings) => Ok(strings.into()),
             Err(error) => Err(self.column(error)),
         }
     }

@@ -6,10 +6,11 @@
 
 use crate::lower::lower;
 use crate::names::Name;
-use crate::sets::{Resolver, Sets};
+use crate::recent::Recent;
+use crate::sets::{Access, Resolver};
 use crate::southbound::{DatapathBinding, LogicalFlow};
 use crate::{database::Database, locality::Own};
-use hashbrown::HashMap;
+use hashbrown::Equivalent;
 use ovn_xdp_datapath::classify::Clause;
 use ovn_xdp_datapath::program::{Pipeline, Program};
 use ovn_xdp_logical::action::{OptionTable, Parameters, Position, parse_actions};
@@ -42,10 +43,10 @@ pub enum Problem {
 }
 
 /// What a flow is in one datapath.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Compiled {
     pub(crate) clauses: Arc<[Clause]>,
-    pub(crate) program: Arc<Program>,
+    pub(crate) program: Program,
     /// Names of actions that are not executed.
     pub(crate) inert: Arc<[&'static str]>,
 }
@@ -57,63 +58,80 @@ pub(crate) struct Outcome {
 }
 
 /// A text, as far as it matters to what it means.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Key {
-    matches: Arc<str>,
-    actions: Arc<str>,
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key<T> {
+    matches: T,
+    place: Place<T>,
+}
+
+/// The text of actions, as far as it matters to what they do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Place<T> {
+    actions: T,
     pipeline: Pipeline,
     table: u8,
     translated: bool,
 }
 
-/// The text of actions, as far as it matters to what they do.
-type Place = (Arc<str>, Pipeline, u8, bool);
+impl Key<&str> {
+    fn owned(self) -> Key<Box<str>> {
+        Key { matches: self.matches.into(), place: self.place.owned() }
+    }
+}
+
+impl Place<&str> {
+    fn owned(self) -> Place<Box<str>> {
+        let Self { actions, pipeline, table, translated } = self;
+        Place { actions: actions.into(), pipeline, table, translated }
+    }
+}
+
+impl Equivalent<Key<Box<str>>> for Key<&str> {
+    fn equivalent(&self, key: &Key<Box<str>>) -> bool {
+        *self.matches == *key.matches && self.place.equivalent(&key.place)
+    }
+}
+
+impl Equivalent<Place<Box<str>>> for Place<&str> {
+    fn equivalent(&self, place: &Place<Box<str>>) -> bool {
+        let Place { actions, pipeline, table, translated } = place;
+        *self.actions == **actions
+            && (self.pipeline, self.table, self.translated) == (*pipeline, *table, *translated)
+    }
+}
 
 /// A program, and the names of its actions that are not executed.
-type Lowered = (Arc<Program>, Arc<[&'static str]>);
+type Lowered = (Program, Arc<[&'static str]>);
 
 /// Everything that texts are read with.
 #[derive(Default, Debug)]
 pub(crate) struct Texts {
     /// What came of texts that name nothing.
-    kept: HashMap<Key, Result<Compiled, Problem>>,
-    programs: HashMap<Place, Lowered>,
+    kept: Recent<Key<Box<str>>, Result<Compiled, Problem>>,
+    programs: Recent<Place<Box<str>>, Lowered>,
     none: Option<Arc<[&'static str]>>,
-    pub(crate) dhcp: OptionTable,
-    pub(crate) dhcpv6: OptionTable,
+    pub(crate) dhcp: Arc<OptionTable>,
+    pub(crate) dhcpv6: Arc<OptionTable>,
 }
 
 /// What names mean, apart from the datapath.
 pub(crate) struct World<'a> {
     pub(crate) database: &'a Database,
     pub(crate) own: &'a Own,
-    pub(crate) sets: &'a mut Sets,
+    pub(crate) sets: Access<'a>,
 }
 
 impl Texts {
     /// Forgets what is kept, because what it was read with has changed.
     pub(crate) fn clear(&mut self) {
-        self.kept.clear();
-        self.programs.clear();
+        self.kept = Recent::default();
+        self.programs = Recent::default();
     }
 
-    /// Forgets texts that no two flows have in common: most are of one flow alone, and to keep them
-    /// costs more than to read one again.
-    pub(crate) fn sweep(&mut self) {
-        // One is held here, one by the rule of a flow.
-        const SINGLE: usize = 2;
-        self.kept.retain(|_, kept| match kept {
-            Ok(compiled) => Arc::strong_count(&compiled.clauses) > SINGLE,
-            Err(_) => false,
-        });
-        self.kept.shrink_to_fit();
-        self.programs.retain(|_, (program, _)| Arc::strong_count(program) > SINGLE);
-        self.programs.shrink_to_fit();
-    }
-
-    /// The number of texts that are kept.
-    pub(crate) fn len(&self) -> usize {
-        self.kept.len()
+    /// What another reader starts with.
+    pub(crate) fn another(&self) -> Self {
+        let (none, dhcp, dhcpv6) = (self.none.clone(), self.dhcp.clone(), self.dhcpv6.clone());
+        Self { none, dhcp, dhcpv6, ..Self::default() }
     }
 
     /// Compiles a flow for some datapaths.
@@ -125,11 +143,13 @@ impl Texts {
         mut each: impl FnMut(&DatapathBinding, Outcome),
     ) {
         let key = Key {
-            matches: flow.matches.clone(),
-            actions: flow.actions.clone(),
-            pipeline: flow.pipeline,
-            table: flow.table,
-            translated: is_translated(flow),
+            matches: flow.matches(),
+            place: Place {
+                actions: flow.actions(),
+                pipeline: flow.pipeline(),
+                table: flow.table(),
+                translated: flow.is_translated(),
+            },
         };
         if let Some(kept) = self.kept.get(&key) {
             for datapath in datapaths {
@@ -138,22 +158,22 @@ impl Texts {
             return;
         }
         let mut templates = Vec::new();
-        let read = self.read(&key, world, &mut templates);
+        let read = self.read(key, world, &mut templates);
         for datapath in datapaths {
             let mut resolver = Resolver {
                 database: world.database,
                 own: world.own,
                 datapath,
-                sets: world.sets,
+                sets: &mut world.sets,
                 asked: templates.clone(),
             };
             let result = match &read {
-                Ok((matches, actions)) => self.lower(&key, matches, actions, &mut resolver),
+                Ok((matches, actions)) => self.lower(key.place, matches, actions, &mut resolver),
                 Err(problem) => Err(problem.clone()),
             };
             let asked = resolver.asked;
             if asked.is_empty() {
-                self.kept.insert(key.clone(), result.clone());
+                self.kept.insert(key.owned(), result.clone());
             }
             each(datapath, Outcome { result, asked });
         }
@@ -161,21 +181,22 @@ impl Texts {
 
     fn read(
         &self,
-        key: &Key,
+        key: Key<&str>,
         world: &World<'_>,
         asked: &mut Vec<Name>,
     ) -> Result<(Annotated, Actions), Problem> {
-        let symbols = if key.translated { Symbols::acl_ct_translation() } else { Symbols::flow() };
+        let symbols =
+            if key.place.translated { Symbols::acl_ct_translation() } else { Symbols::flow() };
         let mut value = |name: &str| {
             asked.push(Name::Template(name.into()));
             template_value(world.database, &world.own.name, name)
         };
-        let matches = template::expand(&key.matches, &mut value).map_err(in_match)?;
-        let actions = template::expand(&key.actions, &mut value).map_err(in_actions)?;
+        let matches = template::expand(key.matches, &mut value).map_err(in_match)?;
+        let actions = template::expand(key.place.actions, &mut value).map_err(in_actions)?;
         let matches = parse(&matches, symbols).map_err(in_match)?;
         let parameters = Parameters {
             symbols,
-            position: Position::new(key.pipeline, key.table),
+            position: Position::new(key.place.pipeline, key.place.table),
             dhcp_options: &self.dhcp,
             dhcpv6_options: &self.dhcpv6,
         };
@@ -189,13 +210,12 @@ impl Texts {
 
     fn lower(
         &mut self,
-        key: &Key,
+        place: Place<&str>,
         matches: &Annotated,
         actions: &Actions,
-        resolver: &mut Resolver<'_>,
+        resolver: &mut Resolver<'_, '_>,
     ) -> Result<Compiled, Problem> {
         let clauses = matches.clauses(resolver).map_err(Problem::Clauses)?;
-        let place = (key.actions.clone(), key.pipeline, key.table, key.translated);
         let (program, inert) = match self.programs.get(&place) {
             Some(known) => known.clone(),
             None => {
@@ -203,9 +223,9 @@ impl Texts {
                 let (program, inert) = lower(&actions.list, resolver);
                 let none = self.none.get_or_insert_with(|| Arc::from([]));
                 let inert = if inert.is_empty() { none.clone() } else { inert.into() };
-                let lowered = (Arc::new(program), inert);
-                if resolver.asked.is_empty() && !key.actions.contains('^') {
-                    self.programs.insert(place, lowered.clone());
+                let lowered = (program, inert);
+                if resolver.asked.is_empty() && !place.actions.contains('^') {
+                    self.programs.insert(place.owned(), lowered.clone());
                 }
                 resolver.asked.extend(by_match);
                 lowered
@@ -221,13 +241,6 @@ fn in_match(problem: Error) -> Problem {
 
 fn in_actions(problem: Error) -> Problem {
     Problem::Actions { problem }
-}
-
-fn is_translated(flow: &LogicalFlow) -> bool {
-    let tag = |tags: &crate::southbound::StringMap| {
-        tags.get("acl_ct_translation").is_some_and(|value| **value == *"true")
-    };
-    flow.tags.as_deref().is_some_and(tag)
 }
 
 /// The value of a template variable on a chassis (EX-S7).

@@ -6,7 +6,7 @@
 
 use crate::compiler::Compiler;
 use crate::names::Name;
-use crate::sets::split_group;
+use crate::sets::{Access, split_group};
 use crate::southbound::*;
 use crate::text::World;
 use hashbrown::{HashMap, HashSet};
@@ -29,7 +29,7 @@ impl Compiler {
     pub fn knows(&self, table: &str, row: Uuid) -> bool {
         let database = &self.database;
         match table {
-            LogicalFlow::TABLE => database.flows.contains_key(&row),
+            LogicalFlow::TABLE => database.flows.contains(&row),
             LogicalDpGroup::TABLE => database.dp_groups.contains_key(&row),
             DatapathBinding::TABLE => database.datapaths.contains_key(&row),
             PortBinding::TABLE => database.ports.contains_key(&row),
@@ -131,10 +131,10 @@ impl Compiler {
     fn bereft(&self, change: &Change) -> Vec<Uuid> {
         let gone = change.old.as_ref().and_then(|old| old.string("name").ok());
         let name = match &*change.table {
-            AddressSet::TABLE => gone.map(|name| Name::AddressSet(name.clone())),
-            PortGroup::TABLE => gone
-                .and_then(|name| split_group(name))
-                .map(|(_, name)| Name::PortGroup(name.into())),
+            AddressSet::TABLE => gone.map(|name| Name::AddressSet(name.into())),
+            PortGroup::TABLE => {
+                gone.and_then(split_group).map(|(_, name)| Name::PortGroup(name.into()))
+            }
             _ => None,
         };
         name.map(|name| self.names.flows(&name).collect()).unwrap_or_default()
@@ -153,7 +153,7 @@ impl Compiler {
             rows.filter_map(|datapath| self.database.datapaths.get(&datapath).cloned()).collect();
         let targets: Vec<&DatapathBinding> = datapaths.iter().map(|row| &**row).collect();
         let database = &self.database;
-        let mut world = World { database, own: &self.own, sets: &mut self.sets };
+        let mut world = World { database, own: &self.own, sets: Access::Alone(&mut self.sets) };
         let mut first = None;
         self.texts.compile(&flow, &targets, &mut world, |datapath, outcome| {
             if first.is_some() {

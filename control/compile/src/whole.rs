@@ -7,9 +7,9 @@
 
 use crate::check::insertions;
 use crate::compiler::{Compiler, Identity};
-use crate::sets::Resolver;
+use crate::sets::{Access, Resolver};
 use crate::southbound::{DatapathBinding, LogicalFlow, MulticastGroup, PortBinding};
-use ovn_xdp_datapath::classify::{Clause, Rule, Table};
+use ovn_xdp_datapath::classify::{Clause, Table};
 use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_datapath::publish::{Datapath, Generation};
@@ -45,8 +45,7 @@ fn turned(id: FlowId, turn: u32) -> FlowId {
 fn in_order(generation: &Generation, turn: u32) -> Generation {
     let mut ordered = generation.clone();
     let table = |table: &Arc<Table>| {
-        let rules =
-            table.rules().map(|rule| Rule { flow: turned(rule.flow, turn), ..rule.clone() });
+        let rules = table.rules().map(|rule| rule.of_flow(turned(rule.flow(), turn)));
         Arc::new(Table::new(rules.collect()))
     };
     for (key, datapath) in &generation.datapaths {
@@ -79,23 +78,19 @@ impl Whole {
     /// The row of a rule.
     pub fn flow(&self, id: FlowId) -> Option<&LogicalFlow> {
         let id = turned(id, u32::BITS - self.turn);
-        Some(self.compiler.database.flows.get(&Uuid::from_u128(id.0))?)
+        self.compiler.database.flows.get(&Uuid::from_u128(id.0))
     }
 
     /// Its actions as a tree; one for each operation of the rule's program.
     pub fn actions(&self, flow: &LogicalFlow) -> Option<Actions> {
-        let translated = flow
-            .tags
-            .as_deref()
-            .and_then(|tags| tags.get("acl_ct_translation"))
-            .is_some_and(|value| **value == *"true");
+        let translated = flow.is_translated();
         let parameters = Parameters {
             symbols: if translated { Symbols::acl_ct_translation() } else { Symbols::flow() },
-            position: Position::new(flow.pipeline, flow.table),
+            position: Position::new(flow.pipeline(), flow.table()),
             dhcp_options: &self.compiler.texts.dhcp,
             dhcpv6_options: &self.compiler.texts.dhcpv6,
         };
-        parse_actions(&flow.actions, &parameters).ok()
+        parse_actions(flow.actions(), &parameters).ok()
     }
 
     /// The name of a table's stage.
@@ -103,8 +98,8 @@ impl Whole {
         let database = &self.compiler.database;
         let row = database.datapath_by_key.first(&datapath)?;
         let mut flows = database.flows_for(row).filter_map(|flow| database.flows.get(&flow));
-        let flow = flows.find(|flow| flow.pipeline == pipeline && flow.table == table)?;
-        (!flow.stage.is_empty()).then_some(&*flow.stage)
+        let flow = flows.find(|flow| flow.pipeline() == pipeline && flow.table() == table)?;
+        Some(flow.stage()).filter(|stage| !stage.is_empty())
     }
 
     /// All logical switches and routers.
@@ -159,7 +154,7 @@ impl Whole {
             database: &self.compiler.database,
             own: &self.compiler.own,
             datapath: &binding,
-            sets: &mut self.compiler.sets,
+            sets: &mut Access::Alone(&mut self.compiler.sets),
             asked: Vec::new(),
         };
         expression.clauses(&mut resolver)

@@ -100,7 +100,7 @@ fn port(port: &PortBinding) -> Result<(), String> {
 }
 
 fn flow(flow: &LogicalFlow) -> Result<(), String> {
-    match (flow.datapath, flow.group) {
+    match (flow.datapath(), flow.group()) {
         (None, None) => Err("column logical_datapath: expected a datapath, or a group of them in \
                              logical_dp_group, found neither"
             .to_owned()),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// The rows of a table.
-pub type Rows = HashMap<Uuid, Arc<Row>>;
+pub type Rows = HashMap<Uuid, Row>;
 
 /// All local rows.
 #[derive(Debug, Default)]
@@ -53,12 +53,12 @@ impl Database {
     /// Takes a set of changes that was checked as a whole.
     pub fn apply(&mut self, changes: &[Change]) {
         for change in changes {
-            for identity in change.old.iter().flat_map(|row| identities(row)) {
+            for identity in change.old.iter().flat_map(identities) {
                 if self.holders.get(&identity) == Some(&change.row) {
                     self.holders.remove(&identity);
                 }
             }
-            for target in change.old.iter().flat_map(|row| references(row)) {
+            for target in change.old.iter().flat_map(references) {
                 if let Some(count) = self.referrers.get_mut(&target.1) {
                     *count -= 1;
                     if *count == 0 {
@@ -66,10 +66,10 @@ impl Database {
                     }
                 }
             }
-            for target in change.new.iter().flat_map(|row| references(row)) {
+            for target in change.new.iter().flat_map(references) {
                 *self.referrers.entry(target.1).or_default() += 1;
             }
-            for identity in change.new.iter().flat_map(|row| identities(row)) {
+            for identity in change.new.iter().flat_map(identities) {
                 self.holders.insert(identity, change.row);
             }
             let rows = self.tables.entry(change.table.clone()).or_default();
@@ -81,12 +81,12 @@ impl Database {
     }
 
     /// The rows of a table.
-    pub fn rows(&self, table: &str) -> impl Iterator<Item = (Uuid, &Arc<Row>)> {
+    pub fn rows(&self, table: &str) -> impl Iterator<Item = (Uuid, &Row)> {
         self.tables.get(table).into_iter().flatten().map(|(uuid, row)| (*uuid, row))
     }
 
     /// One row.
-    pub fn row(&self, table: &str, row: Uuid) -> Option<&Arc<Row>> {
+    pub fn row(&self, table: &str, row: Uuid) -> Option<&Row> {
         self.tables.get(table)?.get(&row)
     }
 
@@ -116,7 +116,7 @@ impl Database {
     }
 
     /// All rows, with their tables.
-    pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, Uuid, &Arc<Row>)> {
+    pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, Uuid, &Row)> {
         self.tables
             .iter()
             .flat_map(|(table, rows)| rows.iter().map(move |(uuid, row)| (table, *uuid, row)))
@@ -124,7 +124,7 @@ impl Database {
 
     /// Everything, as the insertion of each row: what a start from nothing is told.
     pub fn insertions(&self) -> Vec<Change> {
-        let insertion = |(table, row, new): (&Arc<str>, Uuid, &Arc<Row>)| Change {
+        let insertion = |(table, row, new): (&Arc<str>, Uuid, &Row)| Change {
             table: table.clone(),
             row,
             old: None,
@@ -136,7 +136,7 @@ impl Database {
 
 /// What a row has that must be its alone; also of a row of the Southbound DB.
 pub fn identities(row: &Row) -> Vec<Identity> {
-    let text = |column| row.string(column).ok().cloned();
+    let text = |column| row.string(column).ok().map(Arc::from);
     let key = || row.integer("tunnel_key").ok();
     let home = || row.uuid("datapath").ok();
     let found = match &**row.table() {
@@ -162,7 +162,8 @@ pub fn references(row: &Row) -> impl Iterator<Item = (&'static Arc<str>, Uuid)> 
     let columns = table.into_iter().flat_map(|table| &table.references).zip(row.values());
     columns.filter_map(|(target, datum)| Some((target.as_ref()?, datum))).flat_map(
         |(target, datum)| {
-            datum.atoms().iter().filter_map(move |atom| Some((target, atom.as_uuid()?)))
+            let atoms = datum.atoms().iter();
+            atoms.filter_map(|atom| Some((target, atom.as_uuid()?))).collect::<Vec<_>>()
         },
     )
 }

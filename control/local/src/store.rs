@@ -184,7 +184,7 @@ fn transaction(changes: &[Change]) -> Value {
             None => Value::Null,
             Some(new) => {
                 let columns = new.columns().filter(|(name, datum)| {
-                    change.old.as_ref().is_none_or(|old| old.get(name) != Some(*datum))
+                    change.old.as_ref().is_none_or(|old| old.get(name).as_ref() != Some(datum))
                 });
                 columns.map(|(name, datum)| (name.to_string(), datum.to_json())).collect()
             }

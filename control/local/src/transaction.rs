@@ -112,7 +112,7 @@ fn described(operation: &Value) -> String {
 
 struct Touched {
     table: Arc<str>,
-    new: Option<Arc<Row>>,
+    new: Option<Row>,
     by: usize,
 }
 
@@ -219,24 +219,22 @@ impl View<'_> {
         })
     }
 
-    fn touch(&mut self, table: &'static Table, row: Uuid, new: Option<Arc<Row>>) {
+    fn touch(&mut self, table: &'static Table, row: Uuid, new: Option<Row>) {
         let table = table.shape.table().clone();
         self.touched.insert(row, Touched { table, new, by: self.now });
     }
 
     fn insert(&mut self, table: &'static Table, json: &Value, row: Uuid) -> Result<Value, Failure> {
-        let values = table.shape.default_values();
-        let new = self.with_columns(table, values, json)?;
+        let new = Row::new(row, &table.shape, self.columns_of(table, json)?);
         self.touch(table, row, Some(new));
         Ok(json!({ "uuid": ["uuid", row.to_string()] }))
     }
 
-    fn with_columns(
+    fn columns_of(
         &self,
         table: &'static Table,
-        mut values: Box<[Datum]>,
         json: &Value,
-    ) -> Result<Arc<Row>, Failure> {
+    ) -> Result<Vec<(usize, Datum)>, Failure> {
         let empty = Map::new();
         let columns = match json {
             Value::Null => &empty,
@@ -245,11 +243,7 @@ impl View<'_> {
                 return Err(syntax(format!("row: expected an object, found {}", short(other))));
             }
         };
-        for (name, json) in columns {
-            let (index, datum) = self.column(table, name, json)?;
-            values[index] = datum;
-        }
-        Ok(Arc::new(Row::new(table.shape.clone(), values)))
+        columns.iter().map(|(name, json)| self.column(table, name, json)).collect()
     }
 
     fn column(
@@ -305,7 +299,8 @@ impl View<'_> {
     fn update(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
         let rows = self.matching(table, &operation["where"])?;
         for (uuid, row) in &rows {
-            let new = self.with_columns(table, row.values().into(), &operation["row"])?;
+            let columns = self.columns_of(table, &operation["row"])?;
+            let new = row.with(&table.shape, columns);
             self.touch(table, *uuid, Some(new));
         }
         Ok(json!({ "count": rows.len() }))
@@ -345,7 +340,7 @@ impl View<'_> {
         };
         let mut expected = HashSet::new();
         for row in wanted {
-            let row = self.with_columns(table, table.shape.default_values(), row)?;
+            let row = Row::new(Uuid::nil(), &table.shape, self.columns_of(table, row)?);
             expected.insert(projected(&row, &names));
         }
         let rows = self.matching(table, &operation["where"])?;
@@ -362,7 +357,7 @@ impl View<'_> {
         let mut gone = Vec::new();
         for (uuid, touched) in &self.touched {
             let old = self.database.row(&touched.table, *uuid);
-            for (_, target) in old.iter().flat_map(|row| references(row)) {
+            for (_, target) in old.into_iter().flat_map(references) {
                 *counts.entry(target).or_default() -= 1;
             }
             let Some(new) = &touched.new else {
@@ -405,7 +400,7 @@ fn index(table: &'static Table, name: &str) -> Result<usize, Failure> {
 }
 
 fn projected(row: &Row, names: &[String]) -> Vec<Datum> {
-    names.iter().filter_map(|name| row.get(name).cloned()).collect()
+    names.iter().filter_map(|name| row.get(name)).collect()
 }
 
 /// A row as a client sees it.

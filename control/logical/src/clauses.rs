@@ -6,10 +6,13 @@
 
 use crate::annotate::Annotated;
 use crate::conjunction::{Conjunction, Set, Test, tidy};
+use crate::error::Problem;
 use crate::expr::{Comparison, Expr, Operand, Relation};
 use crate::resolve::{Resolve, SetError};
 use ovn_xdp_datapath::classify::{Clause, Masked};
+use ovn_xdp_datapath::field::Slice;
 use smallvec::{SmallVec, smallvec};
+use std::collections::BTreeMap;
 
 /// The most clauses that a match may become.
 pub const MAX_CLAUSES: usize = 4096;
@@ -40,6 +43,9 @@ pub enum ClauseError {
         /// The field.
         field: &'static str,
     },
+    /// EX-E7: the members of a set do not allow an order.
+    #[error(transparent)]
+    Order(Box<Problem>),
     /// ORs over different fields multiply to too much.
     #[error(
         "The match is an AND of ORs over different fields that multiply to more than \
@@ -198,7 +204,7 @@ fn compare(
         Operand::PortGroup(name) => Set::Shared(
             resolver.port_group(name).ok_or_else(|| ClauseError::PortGroup(name.clone()))?,
         ),
-        Operand::AddressSet { name, low, bits, limit } => {
+        Operand::AddressSet { name, low, bits, limit, all } => {
             let refused = |error| match error {
                 SetError::Unknown => ClauseError::AddressSet(name.clone()),
                 SetError::TooWide { bits } => ClauseError::SetWidth {
@@ -210,6 +216,10 @@ fn compare(
             };
             if let Some(part) = slice.bits(*low as u8, (low + bits - 1) as u8) {
                 slice = part;
+            }
+            if comparison.relation.orders() {
+                let list = resolver.address_list(name, *limit).map_err(refused)?;
+                return ordered_by_all(slice, comparison.relation, *all, list);
             }
             if bits == limit {
                 Set::Shared(resolver.address_set(name, *limit).map_err(refused)?)
@@ -241,6 +251,57 @@ fn compare(
     let mut conjunction = Conjunction::default();
     conjunction.0.push(Test { slice, set, negated }.in_register());
     Ok(smallvec![conjunction])
+}
+
+/// A field in an order with all members of a set, or, behind `!`, with any of them.
+fn ordered_by_all(
+    slice: Slice,
+    relation: Relation,
+    all: bool,
+    mut list: Vec<Masked>,
+) -> Result<Alternatives, ClauseError> {
+    let ones = slice.ones();
+    let refused = |problem| Err(ClauseError::Order(Box::new(problem)));
+    // OVN asks the first member only, in its own order.
+    list.sort_unstable_by_key(|m| (m.value, m.mask & ones == ones, m.mask));
+    let Some(first) = list.first() else { return refused(Problem::OrderOnEmpty) };
+    let one_run = |m: &Masked| {
+        let run = (m.mask & ones) >> (m.mask & ones).trailing_zeros().min(127);
+        run != 0 && run & run.wrapping_add(1) == 0
+    };
+    if first.mask & ones != ones || !list.iter().all(one_run) {
+        return refused(Problem::OrderOnMasked);
+    }
+    // Of the members under one mask the least counts, or the greatest.
+    let least = matches!(relation, Relation::Less | Relation::LessOrEqual) == all;
+    let mut bounds = BTreeMap::new();
+    for m in list {
+        let (mask, value) = (m.mask & ones, m.value & ones);
+        let bound = bounds.entry(mask).or_insert(value);
+        *bound = if least { value.min(*bound) } else { value.max(*bound) };
+    }
+    let mut alternatives = constant(all);
+    for (mask, value) in bounds {
+        let mut prefixes = SmallVec::new();
+        ordered(Masked { value, mask }, relation, &mut prefixes);
+        let holds = match prefixes.iter().any(|it| it.mask == 0) || prefixes.is_empty() {
+            true => constant(!prefixes.is_empty()),
+            false => {
+                let test = Test { slice, set: Set::List(prefixes), negated: false };
+                smallvec![Conjunction(smallvec![test.in_register()])]
+            }
+        };
+        if all {
+            let pairs = alternatives.iter().flat_map(|a| holds.iter().map(move |b| a.and(b)));
+            alternatives = pairs.flatten().collect();
+        } else {
+            alternatives.extend(holds);
+        }
+    }
+    match alternatives.iter().any(|it| it.0.is_empty()) {
+        true => Ok(always()),
+        false => Ok(alternatives),
+    }
 }
 
 /// The fewest prefixes that stand in this relation to a value, compared under a mask of one run of

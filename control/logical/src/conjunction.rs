@@ -96,12 +96,14 @@ impl Test {
     fn literal(self) -> Literal {
         let Self { slice, set, negated } =
             if is_divisible(self.slice) { self.narrowed() } else { self };
-        let values = match set {
-            Set::Shared(set) => Values::Shared(set),
-            Set::List(list) if list.len() == 1 => Values::one(slice, list[0]),
-            Set::List(list) => Values::Any(list.as_slice().into()),
+        let values = match &set {
+            Set::Shared(set) => Values::Shared(*set),
+            Set::List(list) => match &list[..] {
+                [one] => Values::One(one),
+                list => Values::Any(list),
+            },
         };
-        Literal { field: slice, values, negated }
+        Literal::new(slice, values, negated)
     }
 }
 

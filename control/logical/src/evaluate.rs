@@ -44,12 +44,19 @@ fn compare(
             }
             numbers.iter().any(|n| value & n.mask == n.value)
         }
-        Operand::AddressSet { name, low, bits, limit } => {
+        Operand::AddressSet { name, low, bits, limit, all } => {
             let ones = u128::MAX >> (128 - bits);
-            match resolver.address_list(name, *limit) {
-                Ok(list) => list.iter().any(|n| (value >> low) & ones & n.mask == n.value & ones),
+            let list = match resolver.address_list(name, *limit) {
+                Ok(list) => list,
                 Err(SetError::Unknown | SetError::TooWide { .. }) => return false,
+            };
+            let relation = comparison.relation;
+            let value = (value >> low) & ones;
+            if relation.orders() {
+                let mut holds = list.iter().map(|n| relation.holds(value & n.mask, n.value & ones));
+                return if *all { holds.all(|it| it) } else { holds.any(|it| it) };
             }
+            list.iter().any(|n| value & n.mask == n.value & ones)
         }
         Operand::Ports(names) => names.iter().any(|name| {
             let key = if &**name == "none" { Some(0) } else { resolver.port(name) };

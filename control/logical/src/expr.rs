@@ -57,6 +57,9 @@ pub enum Operand {
         bits: u32,
         /// Bits of the field as it was named, which the members must not exceed (EX-E5).
         limit: u32,
+        /// If the relation orders: whether it must hold for all members, as it is written, or for
+        /// any of them, behind `!`.
+        all: bool,
     },
     /// Names of logical ports.
     Ports(SmallVec<[Box<str>; 1]>),
@@ -137,6 +140,9 @@ impl Comparison {
 
     pub(crate) fn inverted(mut self) -> Self {
         self.relation = self.relation.inverted();
+        if let Operand::AddressSet { all, .. } = &mut self.operand {
+            *all = !*all;
+        }
         self
     }
 }

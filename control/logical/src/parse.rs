@@ -389,13 +389,16 @@ impl<G: Grower> Parser<'_, G> {
 
     /// EX-E7.
     fn check_order(&self, field: &FieldRef, constants: &Constants<'_>) -> Result<(), Error> {
-        let problem = if constants.braces || constants.names_set() {
+        let problem = if constants.braces {
             Problem::OrderOnSet
         } else if field.symbol.level != Level::Ordinal {
             Problem::OrderOnLevel {
                 level: field.symbol.level.as_str(),
                 field: field.symbol.name.into(),
             }
+        } else if constants.names_set() {
+            // What is in it decides later.
+            return Ok(());
         } else if constants.list.is_empty() {
             Problem::OrderOnEmpty
         } else if constants.numbers().next().is_some_and(|number| number.mask.is_some()) {
@@ -485,6 +488,7 @@ impl Grower for Unresolved {
                 low: field.low,
                 bits: field.bits,
                 limit: symbol.width,
+                all: true,
             })),
             Constant::Group(name) => Some(compare(Operand::PortGroup(name.into()))),
             Constant::Number(_) | Constant::Member(_) | Constant::Text(_) => None,

@@ -74,6 +74,11 @@ impl Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, relation) = (self.symbol.name, self.relation.as_str());
+        if let Operand::AddressSet { all: false, .. } = self.operand
+            && self.relation.orders()
+        {
+            return write!(f, "!({})", self.clone().inverted());
+        }
         match &self.operand {
             Operand::Numbers(numbers) => self.numbers(f, numbers),
             Operand::AddressSet { name: set, low, bits, .. } if *bits == self.symbol.width => {

@@ -52,6 +52,8 @@ fn a_match_prints_in_canonical_notation() {
         ("ip4.src != {$as1, 1.2.3.4}", "ip4.src != 0x1020304 && ip4.src != $as1"),
         ("ip4.src == {$as1, 1.2.3.4}", "ip4.src == 0x1020304 || ip4.src == $as1"),
         ("eth.src[0..15] == $macs", "eth.src[0..15] == $macs"),
+        ("$as1 > ip4.src", "ip4.src < $as1"),
+        ("!(ip4.src[0..7] < $as1)", "!(ip4.src[0..7] < $as1)"),
         ("is_chassis_resident(\"lrp\")", "is_chassis_resident(\"lrp\")"),
         ("!is_chassis_resident(\"lrp\")", "!is_chassis_resident(\"lrp\")"),
         ("ip4.dst == 0/0", "ip4.dst == 0x0/0x0"),
@@ -96,7 +98,7 @@ fn every_error_says_where_what_and_in_ovns_words() {
         ("inport == {\"a\", 5}", 16, "Syntax error at `5' expecting string."),
         ("tcp.dst == {5, \"a\"}", 15, "Syntax error at `\"a\"' expecting integer."),
         ("tcp.dst < {1, 2}", 16, "Only == and != operators may be used with value sets."),
-        ("ip4.src < $as", 13, "Only == and != operators may be used with value sets."),
+        ("ip4.src < {$as}", 15, "Only == and != operators may be used with value sets."),
         ("ip.proto > 6", 12, "Only == and != operators may be used with nominal field ip.proto."),
         ("eth.bcast < 1", 13, "Only == and != operators may be used with Boolean field eth.bcast."),
         (

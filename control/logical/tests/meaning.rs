@@ -124,6 +124,15 @@ fn leaf() -> impl Strategy<Value = String> {
             ])
         )
             .prop_map(|(field, relation, set)| format!("{field} {relation} {set}")),
+        (prop::sample::select(vec![
+            "ip4.src < $v4",
+            "ip4.dst[0..15] <= $one",
+            "ip4.src > $one",
+            "$v4 <= ip4.dst",
+            "ip6.src >= $one",
+            "0 < ip4.src < $v4"
+        ]))
+        .prop_map(str::to_owned),
         prop::sample::select(vec![
             "ct.new",
             "ct.est",
@@ -321,9 +330,9 @@ fn a_set_is_one_literal_however_it_is_written() {
     ] {
         let [clause] = &clauses(text)[..] else { panic!("{text}") };
         let [literal] = &clause.0[..] else { panic!("{text}: {clause:?}") };
-        assert_eq!(literal.field, field::reg(0));
+        assert_eq!(literal.field(), field::reg(0));
         assert_eq!(literal.list().iter().map(|m| m.value).collect::<Vec<_>>(), [1, 2, 3]);
-        assert!(!literal.negated);
+        assert!(!literal.negated());
     }
 }
 
@@ -332,7 +341,7 @@ fn sets_of_two_fields_are_not_multiplied() {
     let found = clauses("ip4.src == $v4 && ip4.dst == {1.1.1.1, 2.2.2.2} && tcp.dst == {80, 443}");
     let [clause] = &found[..] else { panic!("{found:?}") };
     assert_eq!(clause.0.len(), 5, "with eth.type and ip.proto: {clause:?}");
-    assert!(clause.0.iter().any(|l| matches!(l.values, Values::Shared(_))));
+    assert!(clause.0.iter().any(|l| matches!(l.values(), Values::Shared(_))));
 }
 
 #[test]
@@ -340,7 +349,7 @@ fn the_same_set_has_the_same_number() {
     let mut names = Names::new();
     let mut set = |text| {
         let clauses = annotated(text).clauses(&mut names).unwrap();
-        clauses[0].0.iter().find(|l| l.field == field::IP4_SRC).unwrap().values.clone()
+        clauses[0].0.iter().find(|l| l.field() == field::IP4_SRC).unwrap().clone()
     };
     assert_eq!(set("ip4.src == $v4"), set("ip4.src == $v4 && tcp"));
 }
@@ -349,8 +358,8 @@ fn the_same_set_has_the_same_number() {
 fn unequal_is_one_negated_literal() {
     let found = clauses("ip4.src != {1.1.1.1, 2.2.2.0/24}");
     let [clause] = &found[..] else { panic!("{found:?}") };
-    let literal = clause.0.iter().find(|l| l.field == field::IP4_SRC).unwrap();
-    assert!(literal.negated);
+    let literal = clause.0.iter().find(|l| l.field() == field::IP4_SRC).unwrap();
+    assert!(literal.negated());
     assert_eq!(literal.list().len(), 2);
 }
 
@@ -359,7 +368,7 @@ fn a_range_is_one_literal_of_prefixes() {
     let found = clauses("1024 <= reg0 <= 4095");
     let [clause] = &found[..] else { panic!("{found:?}") };
     let [literal] = &clause.0[..] else { panic!("{clause:?}") };
-    assert!(!literal.negated && literal.list().len() <= 4, "{literal:?}");
+    assert!(!literal.negated() && literal.list().len() <= 4, "{literal:?}");
 }
 
 #[test]
@@ -386,7 +395,7 @@ fn constants_fold() {
 #[test]
 fn register_bits_become_the_narrowest_slice() {
     let found = clauses("reg0[4..7] == 5 && ct.est");
-    let fields: Vec<_> = found[0].0.iter().map(|l| l.field).collect();
+    let fields: Vec<_> = found[0].0.iter().map(|l| l.field()).collect();
     assert!(fields.contains(&field::reg(0).bits(4, 7).unwrap()), "{fields:?}");
 }
 
@@ -400,8 +409,8 @@ fn members_of_a_set_fit_the_field_as_in_ovn() {
     // An IPv4 address is an integer to a wider field.
     let mut names = Names::new();
     let found = annotated("ip6.src == $one").clauses(&mut names).unwrap();
-    let literal = found[0].0.iter().find(|l| l.field == field::IP6_SRC).unwrap();
-    let Values::Shared(one) = literal.values else { panic!("{literal:?}") };
+    let literal = found[0].0.iter().find(|l| l.field() == field::IP6_SRC).unwrap();
+    let Values::Shared(one) = literal.values() else { panic!("{literal:?}") };
     assert!(names.sets.contains(one, 0x0a00_0001) && !names.sets.contains(one, 0x0a00_0002));
 }
 
@@ -415,6 +424,35 @@ fn unknown_names_of_sets_are_errors_and_of_ports_are_false() {
     );
     assert_eq!(error("inport == @gone"), "Syntax error at `@gone' expecting port group name.");
     assert_eq!(clauses("inport == \"gone\" || inport == \"p2\"").len(), 1);
+}
+
+#[test]
+fn an_order_with_a_set_is_one_with_all_its_members_as_in_ovn() {
+    let mut names = Names::new();
+    let mut value = |text: &str, source| {
+        let mut packet = Context::default();
+        packet.set(field::ETH_TYPE, 0x800);
+        packet.set(field::IP4_SRC, source);
+        let clauses = annotated(text).clauses(&mut names).unwrap();
+        clauses.iter().any(|clause| clause.matches(&packet, &names.sets))
+    };
+    // 10.0.0.1, 10.0.0.2 and 192.168.0.0/16.
+    for (text, source, holds) in [
+        ("ip4.src < $v4", 0x0a00_0000, true),
+        ("ip4.src < $v4", 0x0a00_0001, false),
+        ("ip4.src > $v4", 0xc0a8_0001, false),
+        ("ip4.src > $v4", 0xc0a9_0000, true),
+        ("ip4 && !(ip4.src > $v4)", 0xc0a8_0001, true),
+        ("ip4 && !(ip4.src > $v4)", 0xc0a9_0000, false),
+    ] {
+        assert_eq!(value(text, source), holds, "{text} of {source:#x}");
+    }
+    let refused = |text| annotated(text).clauses(&mut Names::new()).unwrap_err().to_string();
+    assert_eq!(
+        refused("ip4.src < $empty"),
+        "Only == and != operators may be used to compare a field against an empty value set."
+    );
+    assert!(refused("ip6.src[0..63] < $v6").contains("masked constants"));
 }
 
 #[test]

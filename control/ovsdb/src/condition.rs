@@ -95,9 +95,8 @@ impl Clause {
     /// True if the row matches; also if the row does not have the column, so that nothing is
     /// hidden that a server might show.
     pub fn matches(&self, uuid: Uuid, row: &Row) -> bool {
-        let own = Datum::from(uuid);
         let found = match &*self.column {
-            "_uuid" => &own,
+            "_uuid" => Datum::from(uuid),
             column => match row.get(column) {
                 Some(datum) => datum,
                 None => return true,
@@ -105,8 +104,8 @@ impl Clause {
         };
         let compared = || found.atoms().first().zip(self.value.atoms().first());
         match self.function {
-            Function::Equal => *found == self.value,
-            Function::NotEqual => *found != self.value,
+            Function::Equal => found == self.value,
+            Function::NotEqual => found != self.value,
             Function::Less => compared().is_some_and(|(a, b)| a < b),
             Function::LessOrEqual => compared().is_some_and(|(a, b)| a <= b),
             Function::GreaterOrEqual => compared().is_some_and(|(a, b)| a >= b),

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use crate::intern::Interner;
 use crate::json::{ColumnsSeed, Meaning};
-use crate::monitor::{RowChange, RowUpdate, Shapes, Wanted, filled};
+use crate::monitor::{RowChange, RowUpdate, Shapes, Wanted};
 use crate::replica::Replica;
+use crate::row::Row;
 use crate::schema::{Schema, SchemaError};
 
 /// What is wrong with a file.
@@ -180,11 +181,13 @@ impl FileDatabase {
                 let change = match columns {
                     None => RowChange::Delete,
                     Some(columns) => {
-                        let seed = ColumnsSeed { shape, meaning, strings: &mut *strings };
                         let mut json = serde_json::Deserializer::from_str(columns.get());
-                        let columns = seed.deserialize(&mut json)?;
+                        let mut columns = Vec::new();
+                        let (strings, into) = (&mut *strings, &mut columns);
+                        let seed = ColumnsSeed { shape, meaning, strings, into };
+                        seed.deserialize(&mut json)?;
                         match (known, by_difference) {
-                            (false, _) => RowChange::Insert(filled(shape, columns)),
+                            (false, _) => RowChange::Insert(Row::new(row, shape, columns)),
                             (true, true) => RowChange::Modify(columns),
                             (true, false) => RowChange::Replace(columns),
                         }

@@ -1,24 +1,33 @@
-//! Strings and small maps that are kept once.
+//! What rows have in common, kept once.
 //!
-//! A Southbound database says the same few thousand strings (column keys, actions such as `next;`,
-//! names of ports) over and over; every string that is parsed passes through here and comes out
-//! shared. A string that nobody else holds any more is forgotten at the next sweep, which happens
-//! when the table has doubled since the last one, so the cost per string stays constant.
+//! A Southbound database says the same few thousand strings, small maps and whole groups of columns
+//! over and over; what is parsed of them passes through here and comes out shared. What nobody else
+//! holds any more is forgotten at the next sweep, which happens when as much has come since the last
+//! one as was left by it, so the cost of each stays constant.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
+use crate::packed::{Common, Parts};
 use crate::value::{Atom, Datum};
 
-/// The strings seen so far.
+/// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Interner {
-    strings: HashSet<Arc<str>, RandomState>,
+    strings: Shared<Arc<str>>,
+    maps: Shared<Arc<[(Atom, Atom)]>>,
+    common: Shared<Arc<Common>>,
+    /// Where rows are put together.
+    pub(crate) parts: Parts,
+}
+
+#[derive(Debug)]
+struct Shared<A> {
+    known: HashSet<A, RandomState>,
     sweep_at: usize,
-    maps: HashSet<Arc<[(Atom, Atom)]>, RandomState>,
-    sweep_maps_at: usize,
 }
 
 const SMALLEST_SWEEP: usize = 4096;
@@ -26,46 +35,61 @@ const SMALLEST_SWEEP: usize = 4096;
 /// The largest map that is worth looking for.
 const SMALL_MAP: usize = 3;
 
+impl<A> Default for Shared<A> {
+    fn default() -> Self {
+        Self { known: HashSet::default(), sweep_at: SMALLEST_SWEEP }
+    }
+}
+
+impl<T: ?Sized + Eq + Hash> Shared<Arc<T>> {
+    /// The one that is equal, or what is made if there is none.
+    fn get_or(&mut self, like: &T, made: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        if let Some(known) = self.known.get(like) {
+            return known.clone();
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|one| Arc::strong_count(one) > 1);
+            self.sweep_at = SMALLEST_SWEEP.max(self.known.len() * 2);
+        }
+        let made = made();
+        self.known.insert(made.clone());
+        made
+    }
+}
+
 impl Interner {
     /// The one shared copy of `text`.
     pub fn intern(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.strings.get(text) {
-            return known.clone();
-        }
-        if self.strings.len() >= self.sweep_at.max(SMALLEST_SWEEP) {
-            self.strings.retain(|string| Arc::strong_count(string) > 1);
-            self.sweep_at = self.strings.len() * 2;
-        }
-        let string: Arc<str> = Arc::from(text);
-        self.strings.insert(string.clone());
-        string
+        self.strings.get_or(text, || Arc::from(text))
     }
 
     /// A value, with the one shared copy of it if it is a small map.
     pub fn share(&mut self, datum: Datum) -> Datum {
-        let Datum::Map(pairs) = &datum else { return datum };
-        if pairs.len() > SMALL_MAP {
-            return datum;
+        match datum {
+            Datum::Map(pairs) if pairs.len() <= SMALL_MAP => {
+                Datum::Map(self.maps.get_or(&pairs, || pairs.clone()))
+            }
+            datum => datum,
         }
-        if let Some(known) = self.maps.get(pairs) {
-            return Datum::Map(known.clone());
+    }
+
+    /// The one shared copy of what rows have in common.
+    pub(crate) fn common(&mut self, common: Common) -> Arc<Common> {
+        if let Some(known) = self.common.known.get(&common) {
+            return known.clone();
         }
-        if self.maps.len() >= self.sweep_maps_at.max(SMALLEST_SWEEP) {
-            self.maps.retain(|map| Arc::strong_count(map) > 1);
-            self.sweep_maps_at = self.maps.len() * 2;
-        }
-        self.maps.insert(pairs.clone());
-        datum
+        let common = Arc::new(common);
+        self.common.get_or(&common, || common.clone())
     }
 
     /// The number of strings that are remembered.
     pub fn len(&self) -> usize {
-        self.strings.len()
+        self.strings.known.len()
     }
 
     /// True if no string is remembered.
     pub fn is_empty(&self) -> bool {
-        self.strings.is_empty()
+        self.strings.known.is_empty()
     }
 }
 

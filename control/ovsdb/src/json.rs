@@ -13,6 +13,7 @@ use serde::de::{
 use uuid::Uuid;
 
 use crate::intern::Interner;
+use crate::packed::Parts;
 use crate::row::{Column, Shape};
 use crate::schema::ColumnType;
 use crate::value::{Atom, AtomType, Datum};
@@ -27,52 +28,138 @@ pub enum Meaning {
 }
 
 /// The columns of one row.
-pub struct ColumnsSeed<'a> {
+pub struct ColumnsSeed<'a, C> {
     /// The table's monitored columns; others are skipped.
     pub shape: &'a Shape,
     /// What the values stand for.
     pub meaning: Meaning,
     /// Where strings are kept.
     pub strings: &'a mut Interner,
+    /// Where they go.
+    pub into: &'a mut C,
 }
 
-impl<'de> DeserializeSeed<'de> for ColumnsSeed<'_> {
-    /// Index of each column in the shape, and its value.
-    type Value = Vec<(usize, Datum)>;
+/// Columns that are being read.
+pub trait Columns {
+    /// One, by its index in the shape, that holds one string.
+    fn text(&mut self, column: usize, text: &str);
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    /// One that holds anything.
+    fn datum(&mut self, column: usize, datum: Datum);
+}
+
+impl Columns for Vec<(usize, Datum)> {
+    fn text(&mut self, column: usize, text: &str) {
+        self.push((column, text.into()));
+    }
+
+    fn datum(&mut self, column: usize, datum: Datum) {
+        self.push((column, datum));
+    }
+}
+
+impl Columns for Parts {
+    fn text(&mut self, column: usize, text: &str) {
+        self.text(column, text);
+    }
+
+    fn datum(&mut self, column: usize, datum: Datum) {
+        self.datum(column, datum);
+    }
+}
+
+impl<'de, C: Columns> DeserializeSeed<'de> for ColumnsSeed<'_, C> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for ColumnsSeed<'_> {
-    type Value = Vec<(usize, Datum)>;
+impl<'de, C: Columns> Visitor<'de> for ColumnsSeed<'_, C> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a row of table {}", self.shape.table())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut columns = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(index) = map.next_key_seed(NameSeed(|name: &str| self.shape.index(name)))? {
             match index {
                 Some(index) => {
                     let column = &self.shape.columns()[index];
-                    columns.push((
-                        index,
-                        map.next_value_seed(DatumSeed {
-                            place: Place { table: self.shape.table(), column },
-                            meaning: self.meaning,
-                            strings: self.strings,
-                        })?,
-                    ));
+                    let datum = DatumSeed {
+                        place: Place { table: self.shape.table(), column },
+                        meaning: self.meaning,
+                        strings: self.strings,
+                    };
+                    map.next_value_seed(ColumnSeed { index, datum, into: self.into })?;
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(columns)
+        Ok(())
+    }
+}
+
+/// One column: a string goes where it belongs without an allocation of its own.
+struct ColumnSeed<'a, C> {
+    index: usize,
+    datum: DatumSeed<'a>,
+    into: &'a mut C,
+}
+
+impl<C: Columns> ColumnSeed<'_, C> {
+    fn put<E>(into: &mut C, index: usize, datum: Result<Datum, E>) -> Result<(), E> {
+        into.datum(index, datum?);
+        Ok(())
+    }
+}
+
+impl<'de, C: Columns> DeserializeSeed<'de> for ColumnSeed<'_, C> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, C: Columns> Visitor<'de> for ColumnSeed<'_, C> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.datum.expecting(f)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        Self::put(self.into, self.index, self.datum.visit_bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        Self::put(self.into, self.index, self.datum.visit_i64(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        Self::put(self.into, self.index, self.datum.visit_u64(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        Self::put(self.into, self.index, self.datum.visit_f64(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        let kind = self.datum.place.kind();
+        if kind.key == AtomType::String && kind.value.is_none() && kind.min <= 1 {
+            self.into.text(self.index, value);
+            return Ok(());
+        }
+        Self::put(self.into, self.index, self.datum.visit_str(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        Self::put(self.into, self.index, self.datum.visit_seq(seq))
     }
 }
 
@@ -150,14 +237,6 @@ impl DatumSeed<'_> {
 
     fn key_seed(&mut self) -> AtomSeed<'_> {
         self.atom_seed(self.place.kind().key)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for DatumSeed<'_> {
-    type Value = Datum;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Datum, D::Error> {
-        deserializer.deserialize_any(self)
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! From the wire up: [`remote`] and [`tls`] say where, [`wire`] cuts the stream into messages,
 //! [`connection`] makes calls, [`server`] judges whether a member of a cluster will do, [`monitor`]
-//! and [`json`] read updates, [`replica`] applies them, and the task in `session` ties them
+//! and [`json`] read updates into [`row`]s, [`replica`] applies them, and the task in `session` ties them
 //! together. [`file`] reads a database without a server.
 #![forbid(unsafe_code)]
 
@@ -18,9 +18,11 @@ pub mod file;
 pub mod intern;
 pub mod json;
 pub mod monitor;
+pub mod packed;
 pub mod remote;
 pub mod replica;
 pub mod row;
+pub mod rows;
 pub mod schema;
 pub mod server;
 mod session;

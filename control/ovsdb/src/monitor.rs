@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::condition::{Conditions, TableConditions};
 use crate::intern::Interner;
 use crate::json::{ColumnsSeed, Meaning, NameSeed};
-use crate::row::Shape;
+use crate::row::{Row, Shape};
 use crate::schema::Schema;
 use crate::value::Datum;
 
@@ -165,7 +165,7 @@ pub struct RowUpdate {
 #[derive(Clone, PartialEq, Debug)]
 pub enum RowChange {
     /// It is there, with these values.
-    Insert(Box<[Datum]>),
+    Insert(Row),
     /// These columns have new values.
     Replace(Vec<(usize, Datum)>),
     /// These columns changed by a difference.
@@ -267,6 +267,7 @@ impl<'de> Visitor<'de> for TableSeed<'_> {
             })?;
             let change = map.next_value_seed(RowSeed {
                 shape: self.shape,
+                row,
                 notation: self.notation,
                 strings: self.strings,
             })?;
@@ -278,6 +279,7 @@ impl<'de> Visitor<'de> for TableSeed<'_> {
 
 struct RowSeed<'a> {
     shape: &'a Arc<Shape>,
+    row: Uuid,
     notation: Notation,
     strings: &'a mut Interner,
 }
@@ -321,25 +323,33 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowChange, A::Error> {
-        let RowSeed { shape, notation, strings } = self;
+        let RowSeed { shape, row, notation, strings } = self;
         let (mut had_old, mut new, mut change) = (false, None, None);
         while let Some(member) =
             map.next_key_seed(NameSeed(|name: &str| Member::of(notation, name)))?
         {
-            let meaning = match member {
-                Member::Modify => Meaning::Difference,
-                _ => Meaning::Value,
-            };
             match member {
                 Member::Old | Member::Delete | Member::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                Member::New | Member::Insert | Member::Modify => {
-                    let seed = ColumnsSeed { shape, meaning, strings: &mut *strings };
-                    let columns = map.next_value_seed(seed)?;
+                Member::Insert => {
+                    let mut parts = std::mem::take(&mut strings.parts);
+                    let (meaning, into) = (Meaning::Value, &mut parts);
+                    let seed = ColumnsSeed { shape, meaning, strings: &mut *strings, into };
+                    map.next_value_seed(seed)?;
+                    change = Some(RowChange::Insert(Row::of(row, shape, &mut parts, strings)));
+                    strings.parts = parts;
+                }
+                Member::New | Member::Modify => {
+                    let meaning = match member {
+                        Member::Modify => Meaning::Difference,
+                        _ => Meaning::Value,
+                    };
+                    let mut columns = Vec::new();
+                    let (strings, into) = (&mut *strings, &mut columns);
+                    map.next_value_seed(ColumnsSeed { shape, meaning, strings, into })?;
                     match member {
                         Member::New => new = Some(columns),
-                        Member::Insert => change = Some(RowChange::Insert(filled(shape, columns))),
                         _ => change = Some(RowChange::Modify(columns)),
                     }
                 }
@@ -353,7 +363,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         match (change, had_old, new) {
             (Some(change), ..) => Ok(change),
             (None, true, Some(columns)) => Ok(RowChange::Replace(columns)),
-            (None, false, Some(columns)) => Ok(RowChange::Insert(filled(shape, columns))),
+            (None, false, Some(columns)) => Ok(RowChange::Insert(Row::new(row, shape, columns))),
             (None, true, None) => Ok(RowChange::Delete),
             (None, false, None) => Err(A::Error::custom(format_args!(
                 "table {}: expected a row update of {}, found none of them",
@@ -365,13 +375,4 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             ))),
         }
     }
-}
-
-/// A row of these columns, the others at their defaults.
-pub fn filled(shape: &Shape, columns: Vec<(usize, Datum)>) -> Box<[Datum]> {
-    let mut values = shape.default_values();
-    for (index, datum) in columns {
-        values[index] = datum;
-    }
-    values
 }

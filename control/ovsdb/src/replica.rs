@@ -4,21 +4,20 @@
 //! really changed: a full download after a reconnection yields only the differences to what was
 //! known before, so nobody downstream needs to know that there was one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::monitor::{RowChange, RowUpdate, Shapes};
 use crate::row::{Row, Shape};
+use crate::rows::{Identified, Rows};
 use crate::value::Datum;
-
-type Rows = HashMap<Uuid, Arc<Row>, foldhash::quality::RandomState>;
 
 /// The rows of all monitored tables.
 #[derive(Debug, Default)]
 pub struct Replica {
-    tables: BTreeMap<Arc<str>, Rows>,
+    tables: BTreeMap<Arc<str>, Rows<Row>>,
 }
 
 /// One row that changed: inserted if there is no old, deleted if there is no new.
@@ -29,9 +28,9 @@ pub struct Change {
     /// The row.
     pub row: Uuid,
     /// The row before.
-    pub old: Option<Arc<Row>>,
+    pub old: Option<Row>,
     /// The row after.
-    pub new: Option<Arc<Row>>,
+    pub new: Option<Row>,
 }
 
 /// The server speaks of a row that we do not have: the replica cannot be trusted any more.
@@ -46,23 +45,23 @@ pub struct UnknownRow {
 
 impl Replica {
     /// The rows of a table; none for a table that is not monitored.
-    pub fn rows(&self, table: &str) -> impl Iterator<Item = (Uuid, &Arc<Row>)> {
-        self.tables.get(table).into_iter().flatten().map(|(uuid, row)| (*uuid, row))
+    pub fn rows(&self, table: &str) -> impl Iterator<Item = (Uuid, &Row)> {
+        self.tables.get(table).into_iter().flat_map(|rows| rows.iter()).map(|row| (row.id(), row))
     }
 
     /// One row.
-    pub fn row(&self, table: &str, row: Uuid) -> Option<&Arc<Row>> {
+    pub fn row(&self, table: &str, row: Uuid) -> Option<&Row> {
         self.tables.get(table)?.get(&row)
     }
 
     /// The number of rows in a table.
     pub fn len(&self, table: &str) -> usize {
-        self.tables.get(table).map_or(0, HashMap::len)
+        self.tables.get(table).map_or(0, Rows::len)
     }
 
     /// True if there is no row in any table.
     pub fn is_empty(&self) -> bool {
-        self.tables.values().all(HashMap::is_empty)
+        self.tables.values().all(Rows::is_empty)
     }
 
     /// The names of the tables that have, or had, rows.
@@ -80,7 +79,7 @@ impl Replica {
             // cannot be built upon.
             let old = rows.get(&row).filter(|old| fits(old, &shape, &change));
             let new = match (change, old) {
-                (RowChange::Insert(values), _) => Some(Arc::new(Row::new(shape.clone(), values))),
+                (RowChange::Insert(row), _) => Some(row),
                 (RowChange::Delete, _) => None,
                 (RowChange::Replace(columns), Some(old)) => {
                     Some(modified(&shape, old, columns, |_, new| new))
@@ -97,7 +96,7 @@ impl Replica {
                 continue;
             }
             let old = match &new {
-                Some(new) => rows.insert(row, new.clone()),
+                Some(new) => rows.insert(new.clone()),
                 None => rows.remove(&row),
             };
             changes.push(Change { table: shape.table().clone(), row, old, new });
@@ -113,17 +112,16 @@ impl Replica {
         }
         let mut changes = Vec::new();
         for RowUpdate { shape, row, change } in updates {
-            let RowChange::Insert(values) = change else { continue };
+            let RowChange::Insert(new) = change else { continue };
             let old = before.get_mut(shape.table()).and_then(|rows| rows.remove(&row));
-            let new = Arc::new(Row::new(shape.clone(), values));
             let rows = table(&mut self.tables, shape.table());
             match old {
                 // Kept: whoever holds the row already shares its memory.
                 Some(old) if old == new && Arc::ptr_eq(old.shape(), new.shape()) => {
-                    rows.insert(row, old);
+                    rows.insert(old);
                 }
                 old => {
-                    rows.insert(row, new.clone());
+                    rows.insert(new.clone());
                     if old.as_ref() != Some(&new) {
                         let table = shape.table().clone();
                         changes.push(Change { table, row, old, new: Some(new) });
@@ -132,9 +130,9 @@ impl Replica {
             }
         }
         for (table, rows) in before {
-            changes.extend(rows.into_iter().map(|(row, old)| Change {
+            changes.extend(rows.into_iter().map(|old| Change {
                 table: table.clone(),
-                row,
+                row: old.id(),
                 old: Some(old),
                 new: None,
             }));
@@ -143,7 +141,7 @@ impl Replica {
     }
 }
 
-fn table<'a>(tables: &'a mut BTreeMap<Arc<str>, Rows>, name: &Arc<str>) -> &'a mut Rows {
+fn table<'a>(tables: &'a mut BTreeMap<Arc<str>, Rows<Row>>, name: &Arc<str>) -> &'a mut Rows<Row> {
     if !tables.contains_key(name) {
         tables.insert(name.clone(), Rows::default());
     }
@@ -153,7 +151,9 @@ fn table<'a>(tables: &'a mut BTreeMap<Arc<str>, Rows>, name: &Arc<str>) -> &'a m
 fn fits(old: &Row, shape: &Shape, change: &RowChange) -> bool {
     match change {
         RowChange::Insert(_) | RowChange::Delete => true,
-        RowChange::Replace(_) | RowChange::Modify(_) => old.values().len() == shape.columns().len(),
+        RowChange::Replace(_) | RowChange::Modify(_) => {
+            old.shape().columns().len() == shape.columns().len()
+        }
     }
 }
 
@@ -162,14 +162,10 @@ fn modified(
     old: &Row,
     columns: Vec<(usize, Datum)>,
     difference: impl Fn(&Datum, Datum) -> Datum,
-) -> Arc<Row> {
-    let mut values: Box<[Datum]> = old.values().into();
-    for (index, datum) in columns {
+) -> Row {
+    let columns = columns.into_iter().map(|(index, datum)| {
         let by_difference = shape.columns()[index].kind.changes_by_difference();
-        values[index] = match by_difference {
-            true => difference(&values[index], datum),
-            false => datum,
-        };
-    }
-    Arc::new(Row::new(shape.clone(), values))
+        (index, if by_difference { difference(&old.value(index), datum) } else { datum })
+    });
+    old.with(shape, columns)
 }

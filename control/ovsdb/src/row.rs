@@ -1,18 +1,24 @@
 //! Rows, and how to read them.
 //!
-//! A [`Row`] is the monitored columns of one row of one table: the names and types live once, in
-//! the table's [`Shape`], and the row holds only the values. Readers name the column and say what
+//! A [`Row`] is the monitored columns of one row of one table, behind a pointer that is shared: the
+//! names and types live once, in the table's [`Shape`], and the row holds only values that are not
+//! the default ([`crate::packed`] says how). Readers name the column and say what
 //! they expect of it; an answer of another kind is an error that names table, column, what was
 //! expected and what is there. A column that the server's schema does not have reads as empty
 //! through the accessors that can say "nothing", and as an error through the others.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::intern::Interner;
+use crate::packed::{Cell, Common, Parts, find};
+use crate::rows::Identified;
 use crate::schema::{ColumnType, TableSchema};
 use crate::value::{Atom, AtomType, Datum};
+use triomphe::ThinArc;
 
 /// The name of a table and the columns of it that are monitored.
 #[derive(PartialEq, Eq, Debug)]
@@ -90,18 +96,16 @@ impl Shape {
     pub fn index(&self, column: &str) -> Option<usize> {
         self.columns.binary_search_by(|known| (*known.name).cmp(column)).ok()
     }
-
-    /// A row in which every column has its default value.
-    pub fn default_values(&self) -> Box<[Datum]> {
-        self.columns.iter().map(|column| column.default.clone()).collect()
-    }
 }
 
 /// A row: the values of the columns that are monitored.
 #[derive(Clone)]
-pub struct Row {
-    shape: Arc<Shape>,
-    values: Box<[Datum]>,
+pub struct Row(ThinArc<Head, u8>);
+
+/// What is before a row's own bytes.
+struct Head {
+    id: Uuid,
+    common: Arc<Common>,
 }
 
 /// What is wrong with a row, from the reader's view.
@@ -133,13 +137,64 @@ pub enum RowError {
 }
 
 impl Row {
-    /// A row of that shape; the values are in the order of the shape's columns.
-    ///
-    /// # Panics
-    /// If there are not as many values as columns.
-    pub fn new(shape: Arc<Shape>, values: Box<[Datum]>) -> Self {
-        assert_eq!(shape.columns.len(), values.len(), "one value for each column");
-        Self { shape, values }
+    /// A row of that shape; columns that are not given have their default value.
+    pub fn new(
+        id: Uuid,
+        shape: &Arc<Shape>,
+        columns: impl IntoIterator<Item = (usize, Datum)>,
+    ) -> Self {
+        let mut parts = Parts::default();
+        columns.into_iter().for_each(|(column, datum)| parts.datum(column, datum));
+        Self::packed(id, shape, &mut parts, Arc::new)
+    }
+
+    /// A row of these parts, which shares what it can.
+    pub(crate) fn of(
+        id: Uuid,
+        shape: &Arc<Shape>,
+        parts: &mut Parts,
+        known: &mut Interner,
+    ) -> Self {
+        Self::packed(id, shape, parts, |common| known.common(common))
+    }
+
+    /// The same row with other values in some columns.
+    pub fn with(
+        &self,
+        shape: &Arc<Shape>,
+        columns: impl IntoIterator<Item = (usize, Datum)>,
+    ) -> Self {
+        let mut parts = Parts::default();
+        let columns: Vec<(usize, Datum)> = columns.into_iter().collect();
+        for at in 0..shape.columns.len() {
+            match self.cell(at) {
+                _ if columns.iter().any(|(column, _)| *column == at) => {}
+                Cell::Text(text) => parts.text(at, text),
+                other => parts.datum(at, other.datum()),
+            }
+        }
+        columns.into_iter().for_each(|(column, datum)| parts.datum(column, datum));
+        let old = &self.head().common;
+        Self::packed(self.id(), shape, &mut parts, |common| match common == **old {
+            true => old.clone(),
+            false => Arc::new(common),
+        })
+    }
+
+    /// The same values as another row's.
+    pub fn as_row(&self, id: Uuid) -> Self {
+        let head = Head { id, common: self.head().common.clone() };
+        Self(ThinArc::from_header_and_slice(head, &self.0.slice))
+    }
+
+    fn packed(
+        id: Uuid,
+        shape: &Arc<Shape>,
+        parts: &mut Parts,
+        share: impl FnOnce(Common) -> Arc<Common>,
+    ) -> Self {
+        let (common, own) = parts.pack(shape);
+        Self(ThinArc::from_header_and_slice(Head { id, common: share(common) }, own))
     }
 
     /// A row made by hand, for tests and for rows that no server sent: the columns have the types
@@ -163,43 +218,72 @@ impl Row {
             }
         };
         let shape = Shape::new(table, columns.iter().map(|(name, d)| (name.clone(), kind(d))));
-        Self::new(Arc::new(shape), columns.into_iter().map(|(_, datum)| datum).collect())
+        let values = columns.into_iter().map(|(_, datum)| datum);
+        Self::new(Uuid::nil(), &Arc::new(shape), values.enumerate())
     }
 
     /// The row's shape.
     pub fn shape(&self) -> &Arc<Shape> {
-        &self.shape
+        &self.head().common.shape
     }
 
     /// The name of the row's table.
     pub fn table(&self) -> &Arc<str> {
-        &self.shape.table
+        &self.shape().table
     }
 
     /// The values, in the order of the shape's columns.
-    pub fn values(&self) -> &[Datum] {
-        &self.values
+    pub fn values(&self) -> Vec<Datum> {
+        (0..self.shape().columns.len()).map(|at| self.cell(at).datum()).collect()
+    }
+
+    /// The value of a column, by its index in the shape.
+    pub fn value(&self, column: usize) -> Cow<'_, Datum> {
+        match self.cell(column) {
+            Cell::Datum(datum) => Cow::Borrowed(datum),
+            other => Cow::Owned(other.datum()),
+        }
     }
 
     /// Names and values of all columns, in ascending order of names.
-    pub fn columns(&self) -> impl Iterator<Item = (&Arc<str>, &Datum)> {
-        self.shape.columns.iter().map(|column| &column.name).zip(&self.values)
+    pub fn columns(&self) -> impl Iterator<Item = (&Arc<str>, Datum)> {
+        let columns = self.shape().columns.iter().enumerate();
+        columns.map(|(at, column)| (&column.name, self.cell(at).datum()))
     }
 
     /// True if the row has that column.
     pub fn has(&self, column: &str) -> bool {
-        self.shape.index(column).is_some()
+        self.shape().index(column).is_some()
     }
 
     /// The value of a column, or none if there is no such column.
-    pub fn get(&self, column: &str) -> Option<&Datum> {
-        self.shape.index(column).map(|index| &self.values[index])
+    pub fn get(&self, column: &str) -> Option<Datum> {
+        self.find(column).map(Cell::datum)
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
+    }
+
+    fn cell(&self, column: usize) -> Cell<'_> {
+        if let Some(own) = find(&self.0.slice, column) {
+            return own;
+        }
+        let common = &self.head().common;
+        Cell::of(match common.values.binary_search_by_key(&column, |value| value.0) {
+            Ok(at) => &common.values[at].1,
+            Err(_) => &common.shape.columns[column].default,
+        })
+    }
+
+    fn find(&self, column: &str) -> Option<Cell<'_>> {
+        self.shape().index(column).map(|index| self.cell(index))
     }
 
     /// The string of a scalar column.
-    pub fn string(&self, column: &str) -> Result<&Arc<str>, RowError> {
+    pub fn string(&self, column: &str) -> Result<&str, RowError> {
         match self.present(column)? {
-            Datum::One(Atom::String(text)) => Ok(text),
+            Cell::Text(text) => Ok(text),
             found => Err(self.mismatch(column, "one string", found)),
         }
     }
@@ -207,7 +291,7 @@ impl Row {
     /// The integer of a scalar column.
     pub fn integer(&self, column: &str) -> Result<i64, RowError> {
         match self.present(column)? {
-            Datum::One(Atom::Integer(number)) => Ok(*number),
+            Cell::Integer(number) => Ok(number),
             found => Err(self.mismatch(column, "one integer", found)),
         }
     }
@@ -215,7 +299,7 @@ impl Row {
     /// The truth value of a scalar column.
     pub fn boolean(&self, column: &str) -> Result<bool, RowError> {
         match self.present(column)? {
-            Datum::One(Atom::Boolean(truth)) => Ok(*truth),
+            Cell::Datum(Datum::One(Atom::Boolean(truth))) => Ok(*truth),
             found => Err(self.mismatch(column, "one boolean", found)),
         }
     }
@@ -223,75 +307,83 @@ impl Row {
     /// The UUID of a scalar column.
     pub fn uuid(&self, column: &str) -> Result<Uuid, RowError> {
         match self.present(column)? {
-            Datum::One(Atom::Uuid(uuid)) => Ok(*uuid),
+            Cell::Datum(Datum::One(Atom::Uuid(uuid))) => Ok(*uuid),
             found => Err(self.mismatch(column, "one UUID", found)),
         }
     }
 
     /// The string of an optional column; none also if the column does not exist.
-    pub fn optional_string(&self, column: &str) -> Result<Option<&Arc<str>>, RowError> {
-        match self.optional(column, "a string or nothing")? {
+    pub fn optional_string(&self, column: &str) -> Result<Option<&str>, RowError> {
+        match self.optional(column) {
             None => Ok(None),
-            Some(Atom::String(text)) => Ok(Some(text)),
-            Some(atom) => Err(self.mismatch(column, "a string or nothing", &atom.clone().into())),
+            Some(Cell::Text(text)) => Ok(Some(text)),
+            Some(found) => Err(self.mismatch(column, "a string or nothing", found)),
         }
     }
 
     /// The integer of an optional column; none also if the column does not exist.
     pub fn optional_integer(&self, column: &str) -> Result<Option<i64>, RowError> {
-        match self.optional(column, "an integer or nothing")? {
+        match self.optional(column) {
             None => Ok(None),
-            Some(Atom::Integer(number)) => Ok(Some(*number)),
-            Some(atom) => Err(self.mismatch(column, "an integer or nothing", &atom.clone().into())),
+            Some(Cell::Integer(number)) => Ok(Some(number)),
+            Some(found) => Err(self.mismatch(column, "an integer or nothing", found)),
         }
     }
 
     /// The truth value of an optional column; none also if the column does not exist.
     pub fn optional_boolean(&self, column: &str) -> Result<Option<bool>, RowError> {
-        match self.optional(column, "a boolean or nothing")? {
+        match self.optional(column) {
             None => Ok(None),
-            Some(Atom::Boolean(truth)) => Ok(Some(*truth)),
-            Some(atom) => Err(self.mismatch(column, "a boolean or nothing", &atom.clone().into())),
+            Some(Cell::Datum(Datum::One(Atom::Boolean(truth)))) => Ok(Some(*truth)),
+            Some(found) => Err(self.mismatch(column, "a boolean or nothing", found)),
         }
     }
 
     /// The UUID of an optional column; none also if the column does not exist.
     pub fn optional_uuid(&self, column: &str) -> Result<Option<Uuid>, RowError> {
-        match self.optional(column, "a UUID or nothing")? {
+        match self.optional(column) {
             None => Ok(None),
-            Some(Atom::Uuid(uuid)) => Ok(Some(*uuid)),
-            Some(atom) => Err(self.mismatch(column, "a UUID or nothing", &atom.clone().into())),
+            Some(Cell::Datum(Datum::One(Atom::Uuid(uuid)))) => Ok(Some(*uuid)),
+            Some(found) => Err(self.mismatch(column, "a UUID or nothing", found)),
         }
     }
 
     /// The strings of a set column, in ascending order; empty also if the column does not exist.
-    pub fn strings(&self, column: &str) -> Result<impl Iterator<Item = &Arc<str>>, RowError> {
-        let atoms = self.set(column, "a set of strings", |kind| kind == AtomType::String)?;
-        Ok(atoms.iter().filter_map(|atom| match atom {
-            Atom::String(text) => Some(text),
+    pub fn strings(&self, column: &str) -> Result<Vec<Arc<str>>, RowError> {
+        let atoms = match self.optional(column) {
+            Some(Cell::Text(text)) => return Ok(vec![Arc::from(text)]),
+            other => self.set(column, other, "a set of strings", AtomType::String)?,
+        };
+        let strings = atoms.iter().filter_map(|atom| match atom {
+            Atom::String(text) => Some(text.clone()),
             _ => None,
-        }))
+        });
+        Ok(strings.collect())
     }
 
     /// The UUIDs of a set column, in ascending order; empty also if the column does not exist.
     pub fn uuids(&self, column: &str) -> Result<impl Iterator<Item = Uuid>, RowError> {
-        let atoms = self.set(column, "a set of UUIDs", |kind| kind == AtomType::Uuid)?;
+        let found = self.optional(column);
+        let atoms = self.set(column, found, "a set of UUIDs", AtomType::Uuid)?;
         Ok(atoms.iter().filter_map(Atom::as_uuid))
     }
 
     /// The integers of a set column, in ascending order; empty also if the column does not exist.
     pub fn integers(&self, column: &str) -> Result<impl Iterator<Item = i64>, RowError> {
-        let atoms = self.set(column, "a set of integers", |kind| kind == AtomType::Integer)?;
-        Ok(atoms.iter().filter_map(Atom::as_integer))
+        let (one, atoms) = match self.optional(column) {
+            Some(Cell::Integer(number)) => (Some(number), &[][..]),
+            other => (None, self.set(column, other, "a set of integers", AtomType::Integer)?),
+        };
+        Ok(one.into_iter().chain(atoms.iter().filter_map(Atom::as_integer)))
     }
 
     /// A column that maps strings to strings, such as `external_ids`; empty also if the column
     /// does not exist.
     pub fn map(&self, column: &str) -> Result<StringMap<'_>, RowError> {
         const EXPECTED: &str = "a map of strings to strings";
-        let pairs = match self.get(column) {
+        let pairs = match self.find(column) {
             None => &[],
-            Some(Datum::Map(pairs)) => &**pairs,
+            Some(Cell::Datum(Datum::Map(pairs))) => &**pairs,
             Some(found) => return Err(self.mismatch(column, EXPECTED, found)),
         };
         let strings = |(key, value): &(Atom, Atom)| {
@@ -299,56 +391,69 @@ impl Row {
         };
         match pairs.iter().all(strings) {
             true => Ok(StringMap { pairs }),
-            false => Err(self.mismatch(column, EXPECTED, &Datum::Map(pairs.into()))),
+            false => Err(self.mismatch(column, EXPECTED, Cell::Datum(&Datum::Map(pairs.into())))),
         }
     }
 
-    fn present(&self, column: &str) -> Result<&Datum, RowError> {
-        self.get(column).ok_or_else(|| RowError::NoColumn {
-            table: self.shape.table.clone(),
+    fn present(&self, column: &str) -> Result<Cell<'_>, RowError> {
+        self.find(column).ok_or_else(|| RowError::NoColumn {
+            table: self.table().clone(),
             column: column.to_owned(),
         })
     }
 
-    fn optional(&self, column: &str, expected: &'static str) -> Result<Option<&Atom>, RowError> {
-        match self.get(column) {
-            None => Ok(None),
-            Some(Datum::One(atom)) => Ok(Some(atom)),
-            Some(Datum::Set(atoms)) if atoms.is_empty() => Ok(None),
+    /// What a column holds, unless that is nothing.
+    fn optional(&self, column: &str) -> Option<Cell<'_>> {
+        self.find(column).filter(|cell| match cell {
+            Cell::Datum(Datum::Set(atoms)) => !atoms.is_empty(),
+            _ => true,
+        })
+    }
+
+    fn set<'a>(
+        &self,
+        column: &str,
+        found: Option<Cell<'a>>,
+        expected: &'static str,
+        kind: AtomType,
+    ) -> Result<&'a [Atom], RowError> {
+        match found {
+            None => Ok(&[]),
+            Some(Cell::Datum(datum @ (Datum::One(_) | Datum::Set(_))))
+                if datum.atoms().iter().all(|atom| atom.kind() == kind) =>
+            {
+                Ok(datum.atoms())
+            }
             Some(found) => Err(self.mismatch(column, expected, found)),
         }
     }
 
-    fn set(
-        &self,
-        column: &str,
-        expected: &'static str,
-        is_kind: fn(AtomType) -> bool,
-    ) -> Result<&[Atom], RowError> {
-        let Some(datum) = self.get(column) else { return Ok(&[]) };
-        let is_set = !matches!(datum, Datum::Map(_));
-        if is_set && datum.atoms().iter().all(|atom| is_kind(atom.kind())) {
-            return Ok(datum.atoms());
-        }
-        Err(self.mismatch(column, expected, datum))
-    }
-
-    fn mismatch(&self, column: &str, expected: &'static str, found: &Datum) -> RowError {
+    fn mismatch(&self, column: &str, expected: &'static str, found: Cell<'_>) -> RowError {
         RowError::Mismatch {
-            table: self.shape.table.clone(),
+            table: self.table().clone(),
             column: column.to_owned(),
             expected,
-            found: found.clone(),
+            found: found.datum(),
         }
     }
 }
 
+impl Identified for Row {
+    /// `_uuid`; nil of a row that is not known by one.
+    fn id(&self) -> Uuid {
+        self.head().id
+    }
+}
+
 impl PartialEq for Row {
-    /// Two rows are equal if they have the same columns with the same values.
+    /// Two rows are equal if they have the same columns with the same values, whichever they are.
     fn eq(&self, other: &Self) -> bool {
-        self.values == other.values
-            && (Arc::ptr_eq(&self.shape, &other.shape)
-                || self.columns().map(|(name, _)| name).eq(other.columns().map(|(name, _)| name)))
+        let (one, two) = (&self.head().common, &other.head().common);
+        if Arc::ptr_eq(&one.shape, &two.shape) {
+            let shared = || Arc::ptr_eq(one, two) || one.values == two.values;
+            return self.0.slice == other.0.slice && shared();
+        }
+        self.columns().eq(other.columns())
     }
 }
 
@@ -356,8 +461,8 @@ impl Eq for Row {}
 
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.shape.table)?;
-        let columns = self.columns().map(|(name, datum)| (&**name, datum.to_string()));
+        write!(f, "{} ", self.table())?;
+        let columns = self.columns().map(|(name, datum)| (name, datum.to_string()));
         f.debug_map().entries(columns).finish()
     }
 }

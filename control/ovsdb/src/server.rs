@@ -109,7 +109,7 @@ impl Server {
         leader_only: bool,
         seen: &mut Seen,
     ) -> Result<Membership, Unfit> {
-        let is_ours = |row: &&Arc<Row>| row.string("name").is_ok_and(|name| **name == *database);
+        let is_ours = |row: &&Row| row.string("name").is_ok_and(|name| *name == *database);
         let row = self
             .replica
             .rows("Database")
@@ -117,13 +117,13 @@ impl Server {
             .find(is_ours)
             .ok_or_else(|| self.no_database(database))?;
         let model = row.string("model")?;
-        if **model == *"standalone" {
+        if model == "standalone" {
             return Ok(Membership::default());
         }
         if !row.boolean("connected")? {
             return Err(Unfit::Disconnected);
         }
-        if **model != *"clustered" {
+        if model != "clustered" {
             return Ok(Membership::default());
         }
         let leader = row.boolean("leader")?;
@@ -142,11 +142,8 @@ impl Server {
     }
 
     fn no_database(&self, name: &str) -> Unfit {
-        let mut has: Vec<&str> = self
-            .replica
-            .rows("Database")
-            .filter_map(|(_, row)| row.string("name").ok().map(|name| &**name))
-            .collect();
+        let mut has: Vec<&str> =
+            self.replica.rows("Database").filter_map(|(_, row)| row.string("name").ok()).collect();
         has.sort_unstable();
         Unfit::NoDatabase { name: name.to_owned(), has: has.join(", ") }
     }

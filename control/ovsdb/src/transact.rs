@@ -13,7 +13,6 @@ use uuid::Uuid;
 use crate::condition::Clause;
 use crate::intern::Interner;
 use crate::json::{ColumnsSeed, Meaning};
-use crate::monitor::filled;
 use crate::row::{Row, Shape};
 use crate::schema::{ColumnType, Schema, TableSchema};
 use crate::value::{AtomType, Datum};
@@ -288,12 +287,13 @@ impl Transaction {
                     let shape = Arc::new(selected(table, schema, columns.as_deref()));
                     let rows = json["rows"].as_array().ok_or_else(|| unreadable("rows", json))?;
                     let rows = rows.iter().map(|json| {
-                        let strings = &mut strings;
-                        let seed = ColumnsSeed { shape: &shape, meaning: Meaning::Value, strings };
-                        let columns = seed
+                        let mut columns = Vec::new();
+                        let (strings, into) = (&mut strings, &mut columns);
+                        let meaning = Meaning::Value;
+                        ColumnsSeed { shape: &shape, meaning, strings, into }
                             .deserialize(json)
                             .map_err(|error| TransactError::Row(error.to_string()))?;
-                        Ok(Row::new(shape.clone(), filled(&shape, columns)))
+                        Ok(Row::new(Uuid::nil(), &shape, columns))
                     });
                     Outcome::Rows(rows.collect::<Result<_, TransactError>>()?)
                 }

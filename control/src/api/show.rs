@@ -51,9 +51,14 @@ pub struct Southbound {
     pub state: String,
     /// Why the last connection ended.
     pub last_error: Option<String>,
+    /// How often the whole content was read, and how often a connection went on from the last
+    /// transaction of the one before (MON-10).
+    pub downloads: u64,
+    /// See `downloads`.
+    pub resumptions: u64,
     /// Last `nb_cfg` seen, and last one reported.
     pub nb_cfg: (i64, i64),
-    /// Why our rows cannot be made.
+    /// Why our rows cannot be made, or not with all addresses.
     pub conflict: Option<String>,
 }
 
@@ -169,7 +174,8 @@ impl fmt::Display for Report {
         let sb = &self.southbound;
         writeln!(f, "Chassis {}", self.chassis)?;
         write!(f, "  Southbound  {}: {}", sb.remote, sb.state)?;
-        writeln!(f, ", nb_cfg {} seen, {} reached", sb.nb_cfg.0, sb.nb_cfg.1)?;
+        write!(f, ", nb_cfg {} seen, {} reached", sb.nb_cfg.0, sb.nb_cfg.1)?;
+        writeln!(f, ", {} times read whole, {} times resumed", sb.downloads, sb.resumptions)?;
         for trouble in [&sb.last_error, &sb.conflict].into_iter().flatten() {
             writeln!(f, "              {trouble}")?;
         }

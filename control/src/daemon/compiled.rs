@@ -92,7 +92,7 @@ impl Compiler for Compiled {
 
     fn apply(&mut self, changes: &[Change]) {
         for change in changes.iter().filter(|change| &*change.table == DatapathBinding::TABLE) {
-            let row = change.new.as_deref();
+            let row = change.new.as_ref();
             match row.and_then(|row| DatapathBinding::from_row(change.row, row).ok()) {
                 Some(row) => self.datapaths.insert(change.row, row.key),
                 None => self.datapaths.remove(&change.row),

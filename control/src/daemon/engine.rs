@@ -194,7 +194,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     /// Rows changed. One call for each update of the server.
     pub fn changes(&mut self, changes: &[Change], now: Duration) {
         for change in changes {
-            let (uuid, new) = (change.row, change.new.as_deref());
+            let (uuid, new) = (change.row, change.new.as_ref());
             match &*change.table {
                 "Port_Binding" => self.claims.row(uuid, new.map(PortRow::read), now),
                 "Chassis" => {
@@ -370,19 +370,15 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         if !self.initial || self.offline {
             return;
         }
-        match self.registration.run(clock.now) {
-            Ok(operations) => {
-                self.conflict = None;
-                if !operations.is_empty() {
-                    turn.transactions.push((Concern::Registration, operations));
-                }
-            }
-            Err(conflict) => {
-                if self.conflict.as_ref() != Some(&conflict) {
-                    tracing::error!("{conflict}");
-                }
-                self.conflict = Some(conflict);
-            }
+        let conflict = self.registration.conflict();
+        if let Some(conflict) = conflict.as_ref().filter(|new| self.conflict.as_ref() != Some(new))
+        {
+            tracing::error!("{conflict}");
+        }
+        self.conflict = conflict;
+        let operations = self.registration.run(clock.now);
+        if !operations.is_empty() {
+            turn.transactions.push((Concern::Registration, operations));
         }
     }
 

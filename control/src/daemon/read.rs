@@ -64,7 +64,7 @@ impl Daemon {
         for datapath in self.chosen(name) {
             let tables = datapath.ingress.iter().chain(&datapath.egress);
             let rows: HashSet<FlowId> =
-                tables.flat_map(|table| table.rules()).map(|rule| rule.flow).collect();
+                tables.flat_map(|table| table.rules()).map(|rule| rule.flow()).collect();
             let rows = rows.into_iter().filter_map(|row| {
                 let (packets, bytes) = passed.get(&row).copied().unwrap_or_default();
                 Some((compiler.flow(row)?, packets, bytes))

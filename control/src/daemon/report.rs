@@ -74,6 +74,8 @@ impl Daemon {
                 .map_or_else(|| self.engine.config.remote.clone(), |remote| remote.to_string()),
             state: status.state.to_string(),
             last_error: status.last_error,
+            downloads: status.downloads,
+            resumptions: status.resumptions,
             nb_cfg: self.engine.nb_cfg(),
             conflict: self.engine.conflict.as_ref().map(ToString::to_string),
         }

@@ -3,7 +3,8 @@
 //! [`Registration`] is told of every row of the three tables and answers with the operations that
 //! bring ours to what the configuration says: made at the start, repaired when somebody changes or
 //! deletes them, changed when the configuration does. An Encap that stays is not touched when
-//! another one changes (CH-8). An Encap that another chassis owns is never taken (SB-04).
+//! another one changes (CH-8). An Encap that another chassis owns is never taken (SB-04): of several
+//! addresses the others are used, and without any there is no Chassis.
 
 use super::column::{self, is, map_of, named, reference, set_of};
 use super::feature;
@@ -54,7 +55,7 @@ pub struct PrivateRow {
     pub nb_cfg: i64,
 }
 
-/// Why we cannot register.
+/// Why we cannot register, or not with all our addresses.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Conflict {
     /// Somebody else's tunnel ends at our address.
@@ -138,8 +139,11 @@ struct Wanted {
     hostname: String,
     other_config: BTreeMap<String, String>,
     transport_zones: BTreeSet<String>,
-    encaps: BTreeMap<IpAddr, BTreeMap<String, String>>,
+    encaps: Encaps,
 }
+
+/// Options of Encap rows by their address.
+type Encaps = BTreeMap<IpAddr, BTreeMap<String, String>>;
 
 impl Wanted {
     fn new(config: &Config) -> Self {
@@ -230,24 +234,20 @@ impl Registration {
         rows.find(|(_, row)| row.name == self.wanted.name).map(|(uuid, row)| (*uuid, row))
     }
 
-    /// What must be written for our rows to be as they should; nothing while a write is under way.
-    ///
-    /// # Errors
-    /// If our rows cannot be made until somebody does something about it.
-    pub fn run(&mut self, now: Duration) -> Result<Vec<Value>, Conflict> {
+    /// What must be written for our rows to be as they should; nothing while a write is under way, or
+    /// while [`Registration::conflict`] leaves us without an address.
+    pub fn run(&mut self, now: Duration) -> Vec<Value> {
         if self.pending || self.held.is_some_and(|until| now < until) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         self.held = None;
-        let operations = self.operations();
-        if operations.is_empty() {
-            return Ok(operations);
+        let free = self.free();
+        if free.is_empty() && !self.wanted.encaps.is_empty() {
+            return Vec::new();
         }
-        if let Some(conflict) = self.conflict() {
-            return Err(conflict);
-        }
-        self.pending = true;
-        Ok(operations)
+        let operations = self.operations(&free);
+        self.pending = !operations.is_empty();
+        operations
     }
 
     /// How the last write went.
@@ -263,26 +263,38 @@ impl Registration {
         self.held
     }
 
-    fn conflict(&self) -> Option<Conflict> {
-        self.encaps.values().find_map(|row| {
-            let ip = row.ip.parse().ok()?;
-            let taken = row.kind == "geneve"
-                && row.chassis != self.wanted.name
-                && self.wanted.encaps.contains_key(&ip);
-            taken.then(|| Conflict::EncapTaken { ip, owner: row.chassis.clone() })
+    /// What keeps us from one of our addresses until somebody does something about it.
+    pub fn conflict(&self) -> Option<Conflict> {
+        let mut addresses = self.wanted.encaps.keys();
+        addresses.find_map(|ip| {
+            self.owner(ip).map(|owner| Conflict::EncapTaken { ip: *ip, owner: owner.to_owned() })
         })
     }
 
-    fn operations(&self) -> Vec<Value> {
+    /// The other chassis whose tunnel ends at an address.
+    fn owner(&self, ip: &IpAddr) -> Option<&str> {
+        let theirs = |row: &&EncapRow| {
+            row.kind == "geneve" && row.chassis != self.wanted.name && row.ip.parse() == Ok(*ip)
+        };
+        self.encaps.values().find(theirs).map(|row| &*row.chassis)
+    }
+
+    /// Our addresses that nobody else has, with their options.
+    fn free(&self) -> Encaps {
+        let wanted = self.wanted.encaps.iter().filter(|(ip, _)| self.owner(ip).is_none());
+        wanted.map(|(ip, options)| (*ip, options.clone())).collect()
+    }
+
+    fn operations(&self, encaps: &Encaps) -> Vec<Value> {
         let mut operations = Vec::new();
         let ours = self.ours().and_then(|uuid| Some((uuid, self.chassis.get(&uuid)?)));
         let chassis = match ours {
             Some((uuid, row)) => {
-                self.repair(uuid, row, &mut operations);
+                self.repair(uuid, row, encaps, &mut operations);
                 reference(uuid)
             }
             None => {
-                self.insert(&mut operations);
+                self.insert(encaps, &mut operations);
                 named("chassis")
             }
         };
@@ -305,9 +317,9 @@ impl Registration {
         operations
     }
 
-    fn insert(&self, operations: &mut Vec<Value>) {
+    fn insert(&self, encaps: &Encaps, operations: &mut Vec<Value>) {
         let mut references = Vec::new();
-        for (number, (ip, options)) in self.wanted.encaps.iter().enumerate() {
+        for (number, (ip, options)) in encaps.iter().enumerate() {
             references.push(self.insert_encap(number, ip, options, operations));
         }
         operations.push(json!({
@@ -346,7 +358,7 @@ impl Registration {
         named(&name)
     }
 
-    fn repair(&self, uuid: Uuid, row: &ChassisRow, operations: &mut Vec<Value>) {
+    fn repair(&self, uuid: Uuid, row: &ChassisRow, encaps: &Encaps, operations: &mut Vec<Value>) {
         let mut columns = serde_json::Map::new();
         if row.hostname != self.wanted.hostname {
             columns.insert("hostname".to_owned(), json!(self.wanted.hostname));
@@ -354,7 +366,7 @@ impl Registration {
         if row.transport_zones != self.wanted.transport_zones {
             columns.insert("transport_zones".to_owned(), zones(&self.wanted.transport_zones));
         }
-        if let Some(encaps) = self.repair_encaps(row, operations) {
+        if let Some(encaps) = self.repair_encaps(row, encaps, operations) {
             columns.insert("encaps".to_owned(), set_of(encaps));
         }
         if !columns.is_empty() {
@@ -387,12 +399,17 @@ impl Registration {
     }
 
     /// The references that `Chassis.encaps` should hold, if it holds others.
-    fn repair_encaps(&self, row: &ChassisRow, operations: &mut Vec<Value>) -> Option<Vec<Value>> {
+    fn repair_encaps(
+        &self,
+        row: &ChassisRow,
+        encaps: &Encaps,
+        operations: &mut Vec<Value>,
+    ) -> Option<Vec<Value>> {
         let mut kept: BTreeMap<IpAddr, Uuid> = BTreeMap::new();
         for uuid in &row.encaps {
             let Some(encap) = self.encaps.get(uuid) else { continue };
             let ip = encap.ip.parse().ok().filter(|_| encap.kind == "geneve");
-            if let Some((ip, options)) = ip.and_then(|ip| self.wanted.encaps.get_key_value(&ip)) {
+            if let Some((ip, options)) = ip.and_then(|ip| encaps.get_key_value(&ip)) {
                 if encap.options != *options || encap.chassis != self.wanted.name {
                     operations.push(json!({
                         "op": "update",
@@ -404,11 +421,11 @@ impl Registration {
                 kept.insert(*ip, *uuid);
             }
         }
-        if kept.len() == row.encaps.len() && kept.len() == self.wanted.encaps.len() {
+        if kept.len() == row.encaps.len() && kept.len() == encaps.len() {
             return None;
         }
         let mut references = Vec::new();
-        for (number, (ip, options)) in self.wanted.encaps.iter().enumerate() {
+        for (number, (ip, options)) in encaps.iter().enumerate() {
             references.push(match kept.get(ip) {
                 Some(uuid) => reference(*uuid),
                 None => self.insert_encap(number, ip, options, operations),

@@ -3,28 +3,14 @@
 //! A column that is absent, because the server's schema is older, reads as empty.
 
 use ovn_xdp_ovsdb::Row;
-use ovn_xdp_ovsdb::value::Atom;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The elements of a set column.
-pub fn set<'a>(row: &'a Row, column: &str) -> &'a [Atom] {
-    row.get(column).map_or(&[], |datum| datum.atoms())
-}
-
-/// The pairs of a map column.
-pub fn map<'a>(row: &'a Row, column: &str) -> &'a [(Atom, Atom)] {
-    row.get(column).map_or(&[], |datum| datum.pairs())
-}
-
 /// A string, if there is one.
 pub fn string(row: &Row, column: &str) -> Option<Arc<str>> {
-    set(row, column).iter().find_map(|atom| match atom {
-        Atom::String(text) => Some(text.clone()),
-        _ => None,
-    })
+    row.optional_string(column).ok().flatten().map(Arc::from)
 }
 
 /// A string; empty if there is none.
@@ -34,64 +20,39 @@ pub fn text(row: &Row, column: &str) -> Arc<str> {
 
 /// An integer, if there is one.
 pub fn integer(row: &Row, column: &str) -> Option<i64> {
-    set(row, column).iter().find_map(|atom| match atom {
-        Atom::Integer(number) => Some(*number),
-        _ => None,
-    })
+    row.optional_integer(column).ok().flatten()
 }
 
 /// A Boolean, if there is one.
 pub fn boolean(row: &Row, column: &str) -> Option<bool> {
-    set(row, column).iter().find_map(|atom| match atom {
-        Atom::Boolean(value) => Some(*value),
-        _ => None,
-    })
+    row.optional_boolean(column).ok().flatten()
 }
 
 /// All UUIDs of a set.
 pub fn uuids(row: &Row, column: &str) -> Vec<Uuid> {
-    set(row, column)
-        .iter()
-        .filter_map(|atom| match atom {
-            Atom::Uuid(uuid) => Some(*uuid),
-            _ => None,
-        })
-        .collect()
+    row.uuids(column).map_or_else(|_| Vec::new(), Iterator::collect)
 }
 
 /// A UUID, if there is one.
 pub fn uuid(row: &Row, column: &str) -> Option<Uuid> {
-    uuids(row, column).first().copied()
+    row.optional_uuid(column).ok().flatten()
 }
 
 /// All strings of a set.
 pub fn strings(row: &Row, column: &str) -> Vec<Arc<str>> {
-    set(row, column)
-        .iter()
-        .filter_map(|atom| match atom {
-            Atom::String(text) => Some(text.clone()),
-            _ => None,
-        })
-        .collect()
+    row.strings(column).unwrap_or_default()
 }
 
 /// All pairs of a map of strings.
 pub fn pairs(row: &Row, column: &str) -> BTreeMap<String, String> {
-    map(row, column)
-        .iter()
-        .filter_map(|pair| match pair {
-            (Atom::String(key), Atom::String(value)) => Some((key.to_string(), value.to_string())),
-            _ => None,
-        })
-        .collect()
+    let map = row.map(column).ok();
+    let pairs = map.iter().flat_map(|map| map.iter());
+    pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
 /// The value of a key of a map of strings.
 pub fn option(row: &Row, column: &str, key: &str) -> Option<Arc<str>> {
-    map(row, column).iter().find_map(|pair| match pair {
-        (Atom::String(found), Atom::String(value)) if &**found == key => Some(value.clone()),
-        _ => None,
-    })
+    row.map(column).ok()?.get(key).cloned()
 }
 
 /// A reference to a row.

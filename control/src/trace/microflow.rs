@@ -86,18 +86,18 @@ pub fn read(
     for literal in &clause.0 {
         // A shared set lists nothing.
         let [mut value] = literal.list()[..] else { return Err(ambiguous()) };
-        if literal.negated {
+        if literal.negated() {
             // Not one bit's value is its other value.
             if value.mask.count_ones() != 1 {
                 return Err(ambiguous());
             }
             value.value ^= value.mask;
         }
-        if IGNORED.contains(&literal.field) {
+        if IGNORED.contains(&literal.field()) {
             continue;
         }
-        let kept = packet.get(literal.field) & !value.mask;
-        packet.set(literal.field, kept | value.value);
+        let kept = packet.get(literal.field()) & !value.mask;
+        packet.set(literal.field(), kept | value.value);
     }
     if packet.get(field::INPORT) == 0 {
         return Err(MicroflowError::FromNowhere);

@@ -116,15 +116,15 @@ impl<'a> Tracer<'a> {
 
     fn title(&self, found: Lookup<'_>) -> String {
         let table = found.table;
-        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
+        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow()));
         let Some((flow, rule)) = flow.zip(found.rule) else {
             let stage = self.whole.stage(found.datapath.key, found.pipeline, table);
             let stage = stage.map_or_else(String::new, |stage| format!("{stage}: "));
             return format!("{table:2}. {stage}no match (implicit drop)");
         };
-        let row = self.rows.row("Logical_Flow", flow.uuid);
+        let row = self.rows.row("Logical_Flow", flow.uuid());
         let source = row.and_then(|row| row.map("external_ids").ok()?.get("source").cloned());
-        let place = match (&*flow.stage, source) {
+        let place = match (flow.stage(), source) {
             ("", None) => String::new(),
             ("", Some(source)) => format!("({source}): "),
             (stage, None) => format!("{stage}: "),
@@ -132,9 +132,9 @@ impl<'a> Tracer<'a> {
         };
         format!(
             "{table:2}. {place}{}, priority {}, uuid {:08x}",
-            self.names.in_text(&flow.matches),
-            rule.priority,
-            flow.uuid.as_u128() >> 96
+            self.names.in_text(flow.matches()),
+            rule.priority(),
+            flow.uuid().as_u128() >> 96
         )
     }
 
@@ -162,8 +162,8 @@ impl<'a> Tracer<'a> {
 /// Whether a table is left out: its rule takes whatever comes, and goes on with the next table.
 fn is_omitted(found: Lookup<'_>) -> bool {
     let passes = |rule: &Rule| {
-        rule.clauses.iter().any(|clause| clause.0.is_empty())
-            && matches!(*rule.program.0, [Op::Next(_, table)] if table == found.table + 1)
+        rule.holds_always()
+            && matches!(**rule.program(), [Op::Next(_, table)] if table == found.table + 1)
     };
     found.rule.is_some_and(passes)
 }
@@ -188,13 +188,13 @@ impl Observer for &Tracer<'_> {
         }
         let mut record = self.record.borrow_mut();
         let node = record.tree.add(place.node, Kind::Table, self.title(found));
-        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow));
+        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow()));
         let actions = flow.and_then(|flow| Some((flow, self.whole.actions(flow)?)));
         match actions {
             Some((flow, actions)) => {
                 let zoned = ["ct_next(", "ct_commit_nat("]
                     .iter()
-                    .any(|action| flow.actions.contains(action));
+                    .any(|action| flow.actions().contains(action));
                 Tracer::list(&mut record, node, &actions.list, zoned)
             }
             None => Place { node, list: HIDDEN },

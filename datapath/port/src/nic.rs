@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::programs::xdp::XdpMode;
+use ovn_xdp_abi::map::MAX_QUEUES;
 
 use crate::ethtool::{self, Channels};
 use crate::namespace::Namespace;
@@ -36,20 +37,20 @@ struct Restore {
 }
 
 impl Nic {
-    /// Makes the device's sockets; `umems` holds a memory for each worker, and the sockets come back by worker.
-    /// Queues are dealt out to workers in turn.
+    /// Makes the device's sockets; `umems` holds a memory for each worker, and the sockets come back by
+    /// worker. Queues are dealt out to workers in turn.
     pub(crate) fn open(
         home: &Arc<Namespace>,
         device: &str,
         queues: Option<u32>,
         umems: &[Arc<Umem>],
         addresses: &[IpAddr],
-    ) -> Result<(Self, Vec<(usize, XdpSocket)>), PortsError> {
+    ) -> Result<(Self, Vec<Vec<XdpSocket>>), PortsError> {
         home.run(|| {
             let index = ifindex(device).ok_or_else(|| PortsError::NoDevice(device.into()))?;
             let workers = umems.len() as u32;
             let old = ethtool::channels(device);
-            let wanted = queues.unwrap_or_else(|| old.receive().max(workers));
+            let wanted = queues.unwrap_or_else(|| old.receive().clamp(workers, MAX_QUEUES));
             if wanted < workers {
                 return Err(PortsError::FewQueues {
                     device: device.into(),
@@ -77,7 +78,7 @@ impl Nic {
                 _restore: restore,
             };
             nic.set_addresses(&[], addresses)?;
-            let mut sockets = Vec::new();
+            let mut sockets: Vec<Vec<XdpSocket>> = umems.iter().map(|_| Vec::new()).collect();
             for queue in 0..wanted {
                 let worker = (queue % workers) as usize;
                 let socket = XdpSocket::open(&umems[worker], index, queue).map_err(|source| {
@@ -85,7 +86,7 @@ impl Nic {
                 })?;
                 nic.zero_copy &= socket.is_zero_copy();
                 nic.object.set_socket("NIC_SOCKETS", queue, &socket)?;
-                sockets.push((worker, socket));
+                sockets[worker].push(socket);
             }
             nic.object.verify_xdp("nic")?;
             Ok((nic, sockets))

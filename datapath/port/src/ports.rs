@@ -36,12 +36,12 @@ pub struct PortsConfig {
     pub system_id: String,
     /// Worker threads, 1 to 64.
     pub workers: u32,
-    /// Queues to use of each NIC, at least as many as workers; `None` leaves NICs as they are, unless
-    /// they have fewer than there are workers.
+    /// Queues to use of each NIC, at least as many as workers and 64 at most; `None` leaves NICs as they
+    /// are, unless they have fewer or more.
     pub queues: Option<u32>,
     /// What idle workers do.
     pub polling: Polling,
-    /// Buffers of 2 KiB for each worker.
+    /// Buffers of 2 KiB for each worker. Its queues share them, so that many queues want many.
     pub frames: u32,
     /// The cores that workers are pinned to, in turn; if empty, all that the process may use.
     pub cores: Vec<usize>,
@@ -146,6 +146,11 @@ pub enum PortsError {
     /// The system refused something else: memory, a thread, a namespace.
     #[error("the system refused memory, a thread or a namespace: {0}")]
     System(#[from] io::Error),
+}
+
+/// The numbers of the cores that this process may use.
+pub fn usable_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
 }
 
 struct Attached {
@@ -297,8 +302,8 @@ impl Ports {
         let (mut nic, sockets) = Nic::open(&self.home, device, queues, &umems, &self.addresses)?;
         let number = self.nics.len() as u16;
         let (taken, is_taken) = mpsc::channel();
-        for (worker, socket) in sockets {
-            self.desks[worker].mailbox.add_nic(number, socket, taken.clone());
+        for (desk, sockets) in self.desks.iter().zip(sockets) {
+            desk.mailbox.add_nic(number, sockets, taken.clone());
         }
         drop(taken);
         // Workers that run have given the kernel buffers before the first frame can come.

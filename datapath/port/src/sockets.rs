@@ -112,16 +112,20 @@ impl<'u> Sockets<'u> {
         &self.lanes[lane].socket
     }
 
-    /// Takes back what was sent, and hands free chunks to the kernel to receive into.
+    /// Takes back what was sent, and hands free chunks to the kernel to receive into: as many to one
+    /// lane as to another, and half of all at most, so that a lane that joins later gets its share.
     pub(crate) fn replenish(&mut self) {
         for index in 0..self.lanes.len() {
             self.reap(index);
         }
         // Some chunks stay for frames that workers make: copies of a flood, answers.
         let reserve = self.umem.chunks() as usize / 8;
+        let share = (self.umem.chunks() as usize - reserve) / (2 * self.lanes.len().max(1));
+        let share = (share as u32).min(RING);
         for lane in &mut self.lanes {
             let spare = self.pool.len().saturating_sub(reserve) as u32;
-            let count = lane.socket.fill.free(RING).min(RING - lane.filling).min(spare);
+            let wanted = share.saturating_sub(lane.filling);
+            let count = lane.socket.fill.free(RING).min(wanted).min(spare);
             for _ in 0..count {
                 let Some(chunk) = self.pool.pop() else { break };
                 lane.socket.fill.push(u64::from(chunk) * u64::from(CHUNK));

@@ -19,7 +19,7 @@ use crate::patience::{Patience, Rest};
 use crate::socket::XdpSocket;
 use crate::sockets::Sockets;
 use crate::statistics::WorkerStatistics;
-use crate::umem::Umem;
+use crate::umem::{Umem, UmemFrame};
 
 /// Frames of one lane before the others have their turn.
 const BATCH: usize = 64;
@@ -48,6 +48,25 @@ pub trait Forward: Send {
 
     /// A tunnel packet of a NIC, whole.
     fn from_nic<I: Io>(&mut self, now: u64, nic: u16, frame: I::Frame, io: &mut I);
+
+    /// Frames of workloads that came together; the vector is left empty.
+    fn from_interfaces<I: Io>(
+        &mut self,
+        now: u64,
+        frames: &mut Vec<(InterfaceId, Option<VlanHeader>, I::Frame)>,
+        io: &mut I,
+    ) {
+        for (from, vlan, frame) in frames.drain(..) {
+            self.from_interface(now, from, vlan, frame, io);
+        }
+    }
+
+    /// Tunnel packets that came together; the vector is left empty.
+    fn from_nics<I: Io>(&mut self, now: u64, nic: u16, frames: &mut Vec<I::Frame>, io: &mut I) {
+        for frame in frames.drain(..) {
+            self.from_nic(now, nic, frame, io);
+        }
+    }
 }
 
 /// What a worker does when there is nothing to do.
@@ -86,20 +105,21 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Post {
-    sockets: Vec<NicSocket>,
+    nics: Vec<NicSockets>,
     devices: Vec<(InterfaceId, Option<u32>)>,
 }
 
-struct NicSocket {
+/// The sockets of a NIC that a worker is to serve: all at once, since they share its memory.
+struct NicSockets {
     nic: u16,
-    socket: XdpSocket,
-    /// Dropped when the worker serves the socket.
+    sockets: Vec<XdpSocket>,
+    /// Dropped when the worker serves them.
     taken: Sender<()>,
 }
 
-impl std::fmt::Debug for NicSocket {
+impl std::fmt::Debug for NicSockets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NicSocket {{ nic: {}, socket: {:?} }}", self.nic, self.socket.as_fd())
+        write!(f, "NicSockets {{ nic: {}, sockets: {} }}", self.nic, self.sockets.len())
     }
 }
 
@@ -133,8 +153,8 @@ impl Mailbox {
         self.wake();
     }
 
-    pub(crate) fn add_nic(&self, nic: u16, socket: XdpSocket, taken: Sender<()>) {
-        self.put(|post| post.sockets.push(NicSocket { nic, socket, taken }));
+    pub(crate) fn add_nic(&self, nic: u16, sockets: Vec<XdpSocket>, taken: Sender<()>) {
+        self.put(|post| post.nics.push(NicSockets { nic, sockets, taken }));
         self.wake();
     }
 
@@ -157,8 +177,8 @@ impl Mailbox {
         for (interface, device) in post.devices.drain(..) {
             sockets.set_device(interface, device);
         }
-        for NicSocket { nic, socket, taken } in post.sockets.drain(..) {
-            sockets.add_nic(nic, socket);
+        for NicSockets { nic, sockets: new, taken } in post.nics.drain(..) {
+            new.into_iter().for_each(|socket| sockets.add_nic(nic, socket));
             sockets.replenish();
             drop(taken);
         }
@@ -191,6 +211,7 @@ impl Seat {
         sockets.replenish();
         mailbox.collect(&mut sockets);
         drop(ready);
+        let mut batch = Batch::default();
         let mut waiting = Vec::new();
         let mut patience = Patience::new(polling);
         exact_timers();
@@ -201,7 +222,7 @@ impl Seat {
             mailbox.collect(&mut sockets);
             sockets.replenish();
             let now = monotonic();
-            let frames = batch(now, &mut sockets, &mut forward, &statistics);
+            let frames = turn(now, &mut sockets, &mut batch, &mut forward, &statistics);
             sockets.flush();
             sockets.account();
             if now >= sample_at {
@@ -231,38 +252,47 @@ impl Seat {
     }
 }
 
-fn batch<F: Forward>(
+/// Frames of a lane on their way to the forwarder; empty between two.
+#[derive(Default)]
+struct Batch<'u> {
+    workloads: Vec<(InterfaceId, Option<VlanHeader>, UmemFrame<'u>)>,
+    tunnels: Vec<UmemFrame<'u>>,
+}
+
+fn turn<'u, F: Forward>(
     now: u64,
-    sockets: &mut Sockets<'_>,
+    sockets: &mut Sockets<'u>,
+    batch: &mut Batch<'u>,
     forward: &mut F,
     statistics: &WorkerStatistics,
 ) -> usize {
+    let Batch { workloads, tunnels } = batch;
     let mut frames = 0;
     for lane in 0..sockets.lanes() {
-        let mut count = 0;
         match sockets.nic_of(lane) {
             None => {
-                while count < BATCH
+                while workloads.len() < BATCH
                     && let Some(arrival) = sockets.receive_from_workload()
                 {
-                    forward.from_interface(now, arrival.from, arrival.vlan, arrival.frame, sockets);
-                    count += 1;
+                    workloads.push((arrival.from, arrival.vlan, arrival.frame));
                 }
-                statistics.from_workload.add(count as u64);
+                frames += workloads.len();
+                statistics.from_workload.add(workloads.len() as u64);
+                forward.from_interfaces(now, workloads, sockets);
             }
             Some(nic) => {
-                while count < BATCH
+                while tunnels.len() < BATCH
                     && let Some(frame) = sockets.receive(lane)
                 {
                     debug_assert!(!frame.is_empty());
-                    forward.from_nic(now, nic, frame, sockets);
-                    count += 1;
+                    tunnels.push(frame);
                 }
-                statistics.from_nic.add(count as u64);
+                frames += tunnels.len();
+                statistics.from_nic.add(tunnels.len() as u64);
+                forward.from_nics(now, nic, tunnels, sockets);
             }
         }
         sockets.release_received(lane);
-        frames += count;
     }
     frames
 }

@@ -7,7 +7,7 @@
 use super::plan::{Choice, Look, Plan, hash_set};
 use super::sets::Sets;
 use super::trie::{Entry, Trie};
-use super::{Rank, Rule};
+use super::{Literal, Rank, Rule, holds};
 use crate::field::Context;
 use hashbrown::HashMap;
 use std::cmp::Ordering;
@@ -30,7 +30,7 @@ pub(super) struct Group {
 /// The best rule that was found so far, and what was asked of the sets.
 pub(super) struct Best<'a> {
     pub(super) rank: Rank,
-    pub(super) rule: Option<&'a Arc<Rule>>,
+    pub(super) rule: Option<&'a Rule>,
     pub(super) pairs: u32,
 }
 
@@ -38,13 +38,14 @@ pub(super) struct Best<'a> {
 #[derive(Clone, Debug)]
 struct Candidate {
     order: u32,
+    /// Where it starts among the rule's literals.
     clause: u32,
-    rule: Arc<Rule>,
+    rule: Rule,
 }
 
 impl Candidate {
     fn key(&self) -> (Rank, u32) {
-        (Rank { order: self.order, flow: self.rule.flow }, self.clause)
+        (Rank { order: self.order, flow: self.rule.flow() }, self.clause)
     }
 }
 
@@ -164,12 +165,9 @@ impl Group {
                 return;
             }
             best.pairs |= self.pairs;
-            let holds = |clause: u32| {
-                let clause = candidate.rule.clauses.get(clause as usize);
-                clause.is_some_and(|clause| clause.matches(context, sets))
-            };
-            let rank = Rank { order: candidate.order, flow: candidate.rule.flow };
-            if rank < best.rank && holds(candidate.clause) {
+            let clause = || candidate.rule.clause_at(candidate.clause);
+            let rank = Rank { order: candidate.order, flow: candidate.rule.flow() };
+            if rank < best.rank && holds(clause(), context, sets) {
                 best.rank = rank;
                 best.rule = Some(&candidate.rule);
                 return;
@@ -191,9 +189,16 @@ struct Building {
 pub(super) struct Groups(HashMap<Arc<Look>, Building>);
 
 impl Groups {
-    /// Enters a clause of a rule; `pairs` are the pairs of a field and sets that it names.
-    pub(super) fn insert(&mut self, rule: &Arc<Rule>, order: u32, clause: u32, pairs: u32) {
-        let plan = Plan::new(&rule.clauses[clause as usize]);
+    /// Enters a clause of a rule, and where it starts; `pairs` are the pairs of a field and sets that
+    /// it names.
+    pub(super) fn insert(
+        &mut self,
+        rule: &Rule,
+        order: u32,
+        (start, clause): (u32, &[Literal]),
+        pairs: u32,
+    ) {
+        let plan = Plan::new(clause);
         for (look, hash) in plan.entries {
             let building = match self.0.get_mut(&look) {
                 Some(building) => building,
@@ -203,7 +208,7 @@ impl Groups {
                 }
             };
             let group = Arc::make_mut(&mut building.group);
-            let candidate = Candidate { order, clause, rule: Arc::clone(rule) };
+            let candidate = Candidate { order, clause: start, rule: rule.clone() };
             if group.candidates.insert(hash, candidate).is_some() {
                 continue;
             }
@@ -221,9 +226,9 @@ impl Groups {
     }
 
     /// Takes a clause of a rule out.
-    pub(super) fn remove(&mut self, rule: &Rule, order: u32, clause: u32) {
-        let plan = Plan::new(&rule.clauses[clause as usize]);
-        let key = (Rank { order, flow: rule.flow }, clause);
+    pub(super) fn remove(&mut self, rule: &Rule, order: u32, start: u32, clause: &[Literal]) {
+        let plan = Plan::new(clause);
+        let key = (Rank { order, flow: rule.flow() }, start);
         for (look, hash) in plan.entries {
             let Some(building) = self.0.get_mut(&look) else { continue };
             let group = Arc::make_mut(&mut building.group);

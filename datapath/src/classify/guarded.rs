@@ -17,7 +17,7 @@ const MOST: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Guarded {
     /// The rules, in order, unless they are more than [`MOST`].
-    rules: Option<Arc<[Arc<Rule>]>>,
+    rules: Option<Arc<[Rule]>>,
     /// All bits that any of them looks at.
     bits: u128,
 }
@@ -38,14 +38,13 @@ impl Guarded {
 
     fn bits_of(&self, context: &Context, sets: &Sets, chosen: Option<&Rule>) -> u128 {
         let Some(rules) = &self.rules else { return self.bits };
-        let last = chosen.map_or(u16::MIN, |rule| rule.priority);
+        let last = chosen.map_or(u16::MIN, Rule::priority);
         let mut bits = 0;
-        for rule in rules.iter().take_while(|rule| rule.priority >= last) {
-            for clause in &*rule.clauses {
-                let guarded = |literal: &&Literal| literal.field.slot() == GUARDED_SLOT;
-                if clause.0.iter().all(|it| guarded(&it) || it.matches(context, sets)) {
-                    bits |=
-                        clause.0.iter().filter(guarded).fold(0, |bits, it| bits | it.looks_at());
+        for rule in rules.iter().take_while(|rule| rule.priority() >= last) {
+            for clause in rule.clauses() {
+                let guarded = |literal: &&Literal| literal.field().slot() == GUARDED_SLOT;
+                if clause.iter().all(|it| guarded(&it) || it.matches(context, sets)) {
+                    bits |= clause.iter().filter(guarded).fold(0, |bits, it| bits | it.looks_at());
                 }
             }
         }
@@ -54,16 +53,16 @@ impl Guarded {
 }
 
 impl Looking {
-    pub(super) fn insert(&mut self, rule: &Arc<Rule>) {
+    pub(super) fn insert(&mut self, rule: &Rule) {
         let bits = looks_at(rule);
-        if bits != 0 && self.rules.insert(Ranked(Arc::clone(rule))) {
+        if bits != 0 && self.rules.insert(Ranked(rule.clone())) {
             self.published.bits |= bits;
             self.publish();
         }
     }
 
-    pub(super) fn remove(&mut self, rule: &Arc<Rule>) {
-        if looks_at(rule) != 0 && self.rules.remove(&Ranked(Arc::clone(rule))) {
+    pub(super) fn remove(&mut self, rule: &Rule) {
+        if looks_at(rule) != 0 && self.rules.remove(&Ranked(rule.clone())) {
             // Of very many rules the bits are left as they were: looking at more costs a walk.
             if self.rules.len() <= MOST {
                 self.published.bits =
@@ -75,7 +74,7 @@ impl Looking {
 
     fn publish(&mut self) {
         let few = (self.rules.len() <= MOST)
-            .then(|| self.rules.iter().map(|rule| Arc::clone(&rule.0)).collect());
+            .then(|| self.rules.iter().map(|rule| rule.0.clone()).collect());
         self.published.rules = few;
     }
 
@@ -87,18 +86,18 @@ impl Looking {
 impl Literal {
     /// The bits of its word that it looks at.
     fn looks_at(&self) -> u128 {
-        let mask = match self.values {
-            super::Values::Shared(_) => self.field.ones(),
+        let mask = match self.values() {
+            super::Values::Shared(_) => self.field().ones(),
             _ => self.list().iter().fold(0, |mask, value| mask | value.mask),
         };
-        mask << self.field.shift()
+        mask << self.field().shift()
     }
 }
 
 /// The bits of the guarded slot that a rule looks at.
 fn looks_at(rule: &Rule) -> u128 {
-    let literals = rule.clauses.iter().flat_map(|clause| &clause.0);
+    let literals = rule.literals().iter();
     literals
-        .filter(|literal| literal.field.slot() == GUARDED_SLOT)
+        .filter(|literal| literal.field().slot() == GUARDED_SLOT)
         .fold(0, |bits, literal| bits | literal.looks_at())
 }

@@ -6,7 +6,7 @@
 //! their names, and what is not hashed is checked on what is found.
 
 use super::sets::{Domain, SetId};
-use super::{Clause, Literal, Masked, SPREAD, Values};
+use super::{Literal, Masked, SPREAD, Values};
 use crate::cache::mix;
 use crate::field::{Context, ETH_TYPE, Slice};
 use smallvec::{SmallVec, smallvec};
@@ -50,26 +50,26 @@ pub(super) struct Plan {
 
 impl Plan {
     /// No entries if the clause can never hold.
-    pub(super) fn new(clause: &Clause) -> Self {
+    pub(super) fn new(clause: &[Literal]) -> Self {
         let mut tuple: SmallVec<[Word; 4]> = SmallVec::new();
         let mut lists: SmallVec<[(&Literal, &[Masked]); 4]> = SmallVec::new();
         let mut pivots = SmallVec::<[Pair; MOST_PIVOTS]>::new();
         let mut choice = Choice::new();
         let mut protocol = None;
         let never = Self { entries: SmallVec::new(), choice: Choice::new() };
-        for literal in clause.0.iter().filter(|literal| !literal.negated) {
-            match &literal.values {
+        for literal in clause.iter().filter(|literal| !literal.negated()) {
+            match literal.values() {
                 Values::Shared(set) => {
-                    let pair = (literal.field, set.domain);
+                    let pair = (literal.field(), set.domain);
                     if pivots.len() < MOST_PIVOTS && !pivots.contains(&pair) {
                         pivots.push(pair);
                         choice.push(set.id);
                     }
                 }
-                Values::Any(list) if list.0.len() > 1 => lists.push((literal, &list.0)),
+                Values::Any(list) if list.len() > 1 => lists.push((literal, list)),
                 _ => {
                     let Some(&one) = literal.list().first() else { return never };
-                    if literal.field == ETH_TYPE && one.mask == ETH_TYPE.ones() {
+                    if literal.field() == ETH_TYPE && one.mask == ETH_TYPE.ones() {
                         protocol = common(one.value);
                     }
                     if !add(&mut tuple, literal, one) {
@@ -78,7 +78,7 @@ impl Plan {
                 }
             }
         }
-        lists.sort_by_cached_key(|(literal, values)| (-telling(values), literal.field));
+        lists.sort_by_cached_key(|(literal, values)| (-telling(values), literal.field()));
         let most = lists.first().map_or(0, |(_, values)| values.len()).max(MOST_EXPANDED);
         let mut tuples: SmallVec<[SmallVec<[Word; 4]>; 1]> = smallvec![tuple];
         for (literal, values) in lists {
@@ -144,8 +144,8 @@ fn telling(values: &[Masked]) -> i64 {
 
 /// Adds a condition to a tuple; false if it contradicts what is there.
 fn add(tuple: &mut SmallVec<[Word; 4]>, literal: &Literal, value: Masked) -> bool {
-    let slot = literal.field.slot() as u8;
-    let (value, mask) = (value.value << literal.field.shift(), value.mask << literal.field.shift());
+    let (slot, shift) = (literal.field().slot() as u8, literal.field().shift());
+    let (value, mask) = (value.value << shift, value.mask << shift);
     match tuple.binary_search_by_key(&slot, |word| word.0) {
         Ok(at) => {
             let word = &mut tuple[at];

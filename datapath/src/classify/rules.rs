@@ -40,7 +40,7 @@ pub struct Rules {
 
 /// A rule, in the order in which rules win.
 #[derive(Clone, Debug)]
-pub(super) struct Ranked(pub(super) Arc<Rule>);
+pub(super) struct Ranked(pub(super) Rule);
 
 impl PartialEq for Ranked {
     fn eq(&self, other: &Self) -> bool {
@@ -64,11 +64,11 @@ impl Ord for Ranked {
 
 /// A rule, found by its flow.
 #[derive(Clone, Debug)]
-pub(super) struct ByFlow(pub(super) Arc<Rule>);
+pub(super) struct ByFlow(pub(super) Rule);
 
 impl PartialEq for ByFlow {
     fn eq(&self, other: &Self) -> bool {
-        self.0.flow == other.0.flow
+        self.0.flow() == other.0.flow()
     }
 }
 
@@ -82,7 +82,7 @@ impl PartialOrd for ByFlow {
 
 impl Ord for ByFlow {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.flow.cmp(&other.0.flow)
+        self.0.flow().cmp(&other.0.flow())
     }
 }
 
@@ -94,9 +94,9 @@ fn flow_hash(flow: FlowId) -> u64 {
 
 impl Rules {
     /// The rule of a flow.
-    pub fn get(&self, flow: FlowId) -> Option<&Arc<Rule>> {
+    pub fn get(&self, flow: FlowId) -> Option<&Rule> {
         let found = self.by_flow.find(flow_hash(flow));
-        found.iter().map(|slot| &slot.entry.0).find(|rule| rule.flow == flow)
+        found.iter().map(|slot| &slot.entry.0).find(|rule| rule.flow() == flow)
     }
 
     /// The number of rules.
@@ -110,12 +110,12 @@ impl Rules {
     }
 
     /// Puts a rule in, in place of the one of the same flow.
-    pub fn insert(&mut self, rule: Arc<Rule>) {
-        self.remove(rule.flow);
-        self.by_flow.insert(flow_hash(rule.flow), ByFlow(Arc::clone(&rule)));
+    pub fn insert(&mut self, rule: Rule) {
+        self.remove(rule.flow());
+        self.by_flow.insert(flow_hash(rule.flow()), ByFlow(rule.clone()));
         self.literals += literals(&rule);
         self.looking.insert(&rule);
-        if holds_always(&rule) {
+        if rule.holds_always() {
             self.always.insert(Ranked(rule));
             return;
         }
@@ -124,23 +124,23 @@ impl Rules {
             self.enter(&rule);
         } else if self.is_large() {
             self.hashed = true;
-            let rules: Vec<_> = self.by_flow.iter().map(|it| Arc::clone(&it.0)).collect();
-            rules.iter().filter(|rule| !holds_always(rule)).for_each(|rule| self.enter(rule));
+            let rules: Vec<_> = self.by_flow.iter().map(|it| it.0.clone()).collect();
+            rules.iter().for_each(|rule| self.enter(rule));
         }
     }
 
     /// Takes the rule of a flow out.
-    pub fn remove(&mut self, flow: FlowId) -> Option<Arc<Rule>> {
-        let like = |it: &ByFlow| it.0.flow.cmp(&flow);
+    pub fn remove(&mut self, flow: FlowId) -> Option<Rule> {
+        let like = |it: &ByFlow| it.0.flow().cmp(&flow);
         let ByFlow(rule) = self.by_flow.remove(flow_hash(flow), like)?;
         self.literals -= literals(&rule);
         self.looking.remove(&rule);
-        if holds_always(&rule) {
-            self.always.remove(&Ranked(Arc::clone(&rule)));
+        if rule.holds_always() {
+            self.always.remove(&Ranked(rule.clone()));
         } else if self.hashed {
             if self.is_large() {
                 let order = order(&rule);
-                (0..rule.clauses.len()).for_each(|at| self.groups.remove(&rule, order, at as u32));
+                rule.starts().for_each(|(at, clause)| self.groups.remove(&rule, order, at, clause));
             } else {
                 self.hashed = false;
                 self.groups.clear();
@@ -154,8 +154,8 @@ impl Rules {
 
     /// The table as it is now.
     pub fn table(&self) -> Table {
-        let always = self.always.first().map(|rule| Arc::clone(&rule.0));
-        let last = always.as_ref().map_or(u32::MAX, |rule| order(rule));
+        let always = self.always.first().map(|rule| rule.0.clone());
+        let last = always.as_ref().map_or(u32::MAX, order);
         let shape = if self.hashed {
             if self.groups.best() > last {
                 Shape::Constant
@@ -163,13 +163,12 @@ impl Rules {
                 Shape::Hashed(self.groups.finish())
             }
         } else {
-            let mut rules: Vec<_> =
-                self.by_flow.iter().map(|it| Ranked(Arc::clone(&it.0))).collect();
+            let mut rules: Vec<_> = self.by_flow.iter().map(|it| Ranked(it.0.clone())).collect();
             rules.sort_unstable();
-            let end = rules.iter().position(|rule| holds_always(&rule.0));
+            let end = rules.iter().position(|rule| rule.0.holds_always());
             rules.truncate(end.map_or(rules.len(), |end| end + 1));
             match rules.first() {
-                Some(first) if !holds_always(&first.0) => {
+                Some(first) if !first.0.holds_always() => {
                     Shape::Linear(rules.into_iter().map(|rule| rule.0).collect())
                 }
                 _ => Shape::Constant,
@@ -183,11 +182,11 @@ impl Rules {
         self.len() > MOST_LINEAR || self.literals > MOST_LITERALS
     }
 
-    fn enter(&mut self, rule: &Arc<Rule>) {
+    fn enter(&mut self, rule: &Rule) {
         let order = order(rule);
-        for (at, clause) in rule.clauses.iter().enumerate() {
-            let named = clause.0.iter().filter_map(|literal| match &literal.values {
-                Values::Shared(set) => Some((literal.field, set.domain)),
+        for (at, clause) in rule.starts() {
+            let named = clause.iter().filter_map(|literal| match literal.values() {
+                Values::Shared(set) => Some((literal.field(), set.domain)),
                 _ => None,
             });
             let bit = |pair| {
@@ -195,14 +194,14 @@ impl Rules {
                 1 << at.unwrap_or(MOST_PAIRS).min(MOST_PAIRS - 1)
             };
             let pairs = named.map(bit).fold(0, |pairs, bit: u32| pairs | bit);
-            self.groups.insert(rule, order, at as u32, pairs);
+            self.groups.insert(rule, order, (at, clause), pairs);
         }
     }
 
     fn note_pairs(&mut self, rule: &Rule) {
-        for literal in rule.clauses.iter().flat_map(|clause| &clause.0) {
-            if let Values::Shared(set) = &literal.values {
-                let pair = (literal.field, set.domain);
+        for literal in rule.literals() {
+            if let Values::Shared(set) = literal.values() {
+                let pair = (literal.field(), set.domain);
                 if !self.pairs.contains(&pair) {
                     self.pairs = self.pairs.iter().copied().chain([pair]).collect();
                 }
@@ -211,10 +210,6 @@ impl Rules {
     }
 }
 
-fn holds_always(rule: &Rule) -> bool {
-    rule.clauses.iter().any(|clause| clause.0.is_empty())
-}
-
 fn literals(rule: &Rule) -> usize {
-    rule.clauses.iter().map(|clause| 1 + clause.0.len()).sum()
+    rule.clauses().map(|clause| 1 + clause.len()).sum()
 }

@@ -28,6 +28,30 @@ pub enum Domain {
     Ports(DatapathKey),
 }
 
+/// A [`Domain`] in one word of 32 bits, of which a datapath's key takes 24.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct PackedDomain(u32);
+
+const WIDTH: u32 = 0xff << 24;
+
+impl From<Domain> for PackedDomain {
+    fn from(domain: Domain) -> Self {
+        Self(match domain {
+            Domain::Width(width) => WIDTH | u32::from(width),
+            Domain::Ports(datapath) => datapath.get(),
+        })
+    }
+}
+
+impl From<PackedDomain> for Domain {
+    fn from(PackedDomain(word): PackedDomain) -> Self {
+        match DatapathKey::new(word) {
+            Some(datapath) => Self::Ports(datapath),
+            None => Self::Width(word as u8),
+        }
+    }
+}
+
 /// A set that rules share by name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SharedSet {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Table {
     rules: Trie<ByFlow>,
     /// The best of those that take whatever comes.
-    always: Option<Arc<Rule>>,
+    always: Option<Rule>,
     shape: Shape,
     guarded: Guarded,
     pass: Option<Pass>,
@@ -48,7 +48,7 @@ pub(super) enum Shape {
     #[default]
     Constant,
     /// Few enough to try one after the other.
-    Linear(Arc<[Arc<Rule>]>),
+    Linear(Arc<[Rule]>),
     /// Hashed.
     Hashed(Arc<[Arc<Group>]>),
 }
@@ -58,22 +58,22 @@ impl Table {
     /// same priority and match, one that passes the packet on wins over one that drops it (EX-S9).
     pub fn new(rules: Vec<Rule>) -> Self {
         let (mut all, many) = (Rules::default(), rules.len());
-        rules.into_iter().for_each(|rule| all.insert(Arc::new(rule)));
+        rules.into_iter().for_each(|rule| all.insert(rule));
         debug_assert_eq!(all.len(), many, "a flow has one rule in a table");
         all.table()
     }
 
     pub(super) fn made(
         rules: Trie<ByFlow>,
-        always: Option<Arc<Rule>>,
+        always: Option<Rule>,
         shape: Shape,
         guarded: Guarded,
         pairs: Arc<[Pair]>,
     ) -> Self {
         let pass = match (&shape, &always) {
-            (Shape::Constant, Some(rule)) => match *rule.program.0 {
+            (Shape::Constant, Some(rule)) => match **rule.program() {
                 [Op::Next(pipeline, table)] => {
-                    Some(Pass { to: (pipeline, table), flow: rule.flow })
+                    Some(Pass { to: (pipeline, table), flow: rule.flow() })
                 }
                 _ => None,
             },
@@ -94,15 +94,15 @@ impl Table {
     #[inline]
     pub fn find(&self, context: &Context, sets: &Sets) -> Found<'_> {
         match &self.shape {
-            Shape::Constant => Found { rule: self.always.as_deref(), asked: 0 },
+            Shape::Constant => Found { rule: self.always.as_ref(), asked: 0 },
             Shape::Linear(rules) => {
-                let found = rules.iter().find(|rule| matches(rule, context, sets));
+                let found = rules.iter().find(|rule| rule.matches(context, sets));
                 let asked = if self.pairs.is_empty() { 0 } else { u32::MAX };
-                Found { rule: found.map(|rule| &**rule), asked }
+                Found { rule: found, asked }
             }
             Shape::Hashed(groups) => {
                 let always = self.always.as_ref();
-                let rank = always.map_or(Rank::LAST, |rule| Rank::of(rule));
+                let rank = always.map_or(Rank::LAST, Rank::of);
                 let mut best = Best { rank, rule: always, pairs: 0 };
                 for group in &**groups {
                     if group.best > best.rank.order {
@@ -110,15 +110,15 @@ impl Table {
                     }
                     group.search(context, sets, &mut best);
                 }
-                Found { rule: best.rule.map(|rule| &**rule), asked: best.pairs }
+                Found { rule: best.rule, asked: best.pairs }
             }
         }
     }
 
     /// The same, by trying one rule after the other.
     pub fn linear(&self, context: &Context, sets: &Sets) -> Option<&Rule> {
-        let matching = self.rules.iter().filter(|it| matches(&it.0, context, sets));
-        matching.map(|it| &*it.0).min_by_key(|rule| Rank::of(rule))
+        let matching = self.rules.iter().filter(|it| it.0.matches(context, sets));
+        matching.map(|it| &it.0).min_by_key(|rule| Rank::of(rule))
     }
 
     /// The fields that were compared with shared sets, and the sets' domains, from [`Found::asked`].
@@ -137,7 +137,7 @@ impl Table {
 
     /// All rules, in the order in which they win.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        let mut rules: Vec<&Rule> = self.rules.iter().map(|it| &*it.0).collect();
+        let mut rules: Vec<&Rule> = self.rules.iter().map(|it| &it.0).collect();
         rules.sort_unstable_by_key(|rule| Rank::of(rule));
         rules.into_iter()
     }
@@ -202,8 +202,4 @@ impl Table {
     pub fn consulted(&self, context: &Context, sets: &Sets, chosen: Option<&Rule>) -> u128 {
         self.guarded.consulted(context, sets, chosen)
     }
-}
-
-fn matches(rule: &Rule, context: &Context, sets: &Sets) -> bool {
-    rule.clauses.iter().any(|clause| clause.matches(context, sets))
 }

@@ -49,25 +49,21 @@ fn shared(field: usize, number: u32) -> SharedSet {
     SharedSet { id: SetId(number), domain }
 }
 
-fn values(field: usize) -> impl Strategy<Value = Values> {
+fn literal_of(field: usize, negated: bool) -> impl Strategy<Value = Literal> {
     let one = move || masked(FIELDS[field]);
-    let list = |list: Vec<Masked>| Values::Any(list.into_iter().collect());
+    let made = move |values: Values<'_>| Literal::new(FIELDS[field], values, negated);
+    let list = move |list: Vec<Masked>| made(Values::Any(&list));
     prop_oneof![
-        4 => one().prop_map(move |it| Values::one(FIELDS[field], it)),
+        4 => one().prop_map(move |it| made(Values::One(&it))),
         2 => proptest::collection::vec(one(), 0..4).prop_map(list),
         1 => proptest::collection::vec(one(), 17..30).prop_map(list),
-        3 => (0..SETS).prop_map(move |number| Values::Shared(shared(field, number))),
+        3 => (0..SETS).prop_map(move |number| made(Values::Shared(shared(field, number)))),
     ]
 }
 
 fn literal() -> impl Strategy<Value = Literal> {
-    (0..FIELDS.len()).prop_flat_map(move |field| {
-        (values(field), proptest::bool::weighted(0.2)).prop_map(move |(values, negated)| Literal {
-            field: FIELDS[field],
-            values,
-            negated,
-        })
-    })
+    (0..FIELDS.len(), proptest::bool::weighted(0.2))
+        .prop_flat_map(|(field, negated)| literal_of(field, negated))
 }
 
 /// Members of sets.
@@ -89,12 +85,7 @@ fn rule() -> impl Strategy<Value = (u16, Vec<Clause>, bool)> {
 
 fn made((priority, clauses, passes): (u16, Vec<Clause>, bool), flow: usize) -> Rule {
     let ops: Vec<_> = if passes { vec![Op::Output] } else { vec![] };
-    Rule {
-        priority,
-        clauses: clauses.into(),
-        program: Arc::new(Program(ops.into())),
-        flow: FlowId(flow as u128),
-    }
+    Rule::new(priority, &clauses, ops.into(), FlowId(flow as u128))
 }
 
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
@@ -112,12 +103,12 @@ impl Model {
     }
 
     fn holds(&self, literal: &Literal, context: &Context) -> bool {
-        let value = context.get(literal.field);
-        let found = match &literal.values {
-            Values::Shared(set) => self.has(*set, value),
+        let value = context.get(literal.field());
+        let found = match literal.values() {
+            Values::Shared(set) => self.has(set, value),
             _ => literal.list().iter().any(|m| value & m.mask == m.value),
         };
-        found != literal.negated
+        found != literal.negated()
     }
 
     /// Of the rules that match, the one that wins.
@@ -127,11 +118,12 @@ impl Model {
         context: &Context,
     ) -> Option<FlowId> {
         let matching = rules.filter(|rule| {
-            rule.clauses.iter().any(|clause| clause.0.iter().all(|it| self.holds(it, context)))
+            rule.clauses().any(|clause| clause.iter().all(|it| self.holds(it, context)))
         });
-        let best =
-            matching.min_by_key(|rule| (u16::MAX - rule.priority, drops(&rule.program), rule.flow));
-        best.map(|rule| rule.flow)
+        let best = matching.min_by_key(|rule| {
+            (u16::MAX - rule.priority(), rule.program().is_empty(), rule.flow())
+        });
+        best.map(Rule::flow)
     }
 }
 
@@ -156,9 +148,10 @@ fn aimed(
     let mut pick = |len: usize| picks.next().map_or(0, |pick| pick.index(len));
     if !rules.is_empty() {
         let rule = &rules[pick(rules.len())];
-        if !rule.clauses.is_empty() {
-            for literal in &*rule.clauses[pick(rule.clauses.len())].0 {
-                let values: Vec<Masked> = match &literal.values {
+        let clauses: Vec<_> = rule.clauses().collect();
+        if !clauses.is_empty() {
+            for literal in clauses[pick(clauses.len())] {
+                let values: Vec<Masked> = match literal.values() {
                     Values::Shared(set) => {
                         model.0.get(&set.id).into_iter().flatten().copied().collect()
                     }
@@ -166,8 +159,8 @@ fn aimed(
                 };
                 if !values.is_empty() {
                     let value = values[pick(values.len())];
-                    let old = context.get(literal.field);
-                    context.set(literal.field, old & !value.mask | value.value);
+                    let old = context.get(literal.field());
+                    context.set(literal.field(), old & !value.mask | value.value);
                 }
             }
         }
@@ -222,8 +215,8 @@ proptest! {
         for (picks, flip) in aims {
             let context = aimed(&rules, &model, &picks, flip);
             let oracle = model.choice(rules.iter(), &context);
-            prop_assert_eq!(table.lookup(&context, &sets).map(|rule| rule.flow), oracle);
-            prop_assert_eq!(table.linear(&context, &sets).map(|rule| rule.flow), oracle);
+            prop_assert_eq!(table.lookup(&context, &sets).map(Rule::flow), oracle);
+            prop_assert_eq!(table.linear(&context, &sets).map(Rule::flow), oracle);
         }
     }
 
@@ -239,7 +232,7 @@ proptest! {
             match step {
                 Step::Insert(rule, flow) => {
                     let rule = made(rule, flow);
-                    rules.insert(Arc::new(rule.clone()));
+                    rules.insert(rule.clone());
                     kept.insert(flow, rule);
                 }
                 Step::Remove(flow) => {
@@ -270,7 +263,7 @@ proptest! {
             prop_assert_eq!(table.len(), list.len());
             for (picks, flip) in &aims {
                 let context = aimed(&list, &model, picks, *flip);
-                let found = table.lookup(&context, &sets).map(|rule| rule.flow);
+                let found = table.lookup(&context, &sets).map(Rule::flow);
                 prop_assert_eq!(found, model.choice(kept.values(), &context));
             }
         }
@@ -299,8 +292,8 @@ proptest! {
                 sets.print(domain, value) == changed.print(domain, value)
             });
             if same {
-                let flow = found.rule.map(|rule| rule.flow);
-                prop_assert_eq!(table.lookup(&context, &changed).map(|rule| rule.flow), flow);
+                let flow = found.rule.map(Rule::flow);
+                prop_assert_eq!(table.lookup(&context, &changed).map(Rule::flow), flow);
             }
         }
     }
@@ -317,7 +310,7 @@ proptest! {
         let (one, other) = (Table::new(rules.clone()), Table::new(reversed));
         for (picks, flip) in aims {
             let context = aimed(&rules, &model, &picks, flip);
-            let flow = |table: &Table| table.lookup(&context, &sets).map(|rule| rule.flow);
+            let flow = |table: &Table| table.lookup(&context, &sets).map(Rule::flow);
             prop_assert_eq!(flow(&one), flow(&other));
         }
     }
@@ -338,8 +331,8 @@ proptest! {
             let mut other = context.clone();
             other.slots[GUARDED_SLOT] ^= noise & !consulted;
             prop_assert_eq!(
-                table.lookup(&other, &sets).map(|rule| rule.flow),
-                chosen.map(|rule| rule.flow)
+                table.lookup(&other, &sets).map(Rule::flow),
+                chosen.map(Rule::flow)
             );
         }
     }
@@ -347,20 +340,16 @@ proptest! {
 
 fn plain(priority: u16, literals: Vec<Literal>, passes: bool) -> Rule {
     let ops: Vec<_> = if passes { vec![Op::Output] } else { vec![] };
-    Rule {
-        priority,
-        clauses: Arc::new([Clause(literals.into())]),
-        program: Arc::new(Program(ops.into())),
-        flow: FlowId(u128::from(priority) << 1 | u128::from(passes)),
-    }
+    let flow = FlowId(u128::from(priority) << 1 | u128::from(passes));
+    Rule::new(priority, &[Clause(literals.into())], ops.into(), flow)
 }
 
 #[test]
 fn a_table_whose_best_rule_always_matches_decides_nothing() {
-    let port = Literal { field: field::INPORT, values: Values::Exact(1), negated: false };
+    let port = Literal::new(field::INPORT, Values::Exact(1), false);
     let many = |below: u16| {
         let lower = (0..100).map(|n| plain(n % below, vec![port.clone()], false)).enumerate();
-        let lower = lower.map(|(at, rule)| Rule { flow: FlowId(at as u128 + 1000), ..rule });
+        let lower = lower.map(|(at, rule)| rule.of_flow(FlowId(at as u128 + 1000)));
         Table::new(lower.chain([plain(10, vec![], true)]).collect())
     };
     assert_eq!(many(10).structure(), "constant");
@@ -374,17 +363,13 @@ fn a_table_whose_best_rule_always_matches_decides_nothing() {
 #[test]
 fn a_table_that_only_passes_on_says_so_and_no_other_does() {
     let next = |table| Op::Next(Pipeline::Ingress, table);
-    let rules = |ops: Vec<Op>| {
-        let mut rule = plain(0, vec![], true);
-        rule.program = Arc::new(Program(ops.into()));
-        vec![rule]
-    };
-    let flow = plain(0, vec![], true).flow;
+    let flow = FlowId(1);
+    let rules = |ops: Vec<Op>| vec![Rule::new(0, &[Clause::default()], ops.into(), flow)];
     let pass = Pass { to: (Pipeline::Ingress, 7), flow };
     assert_eq!(Table::new(rules(vec![next(7)])).pass(), Some(pass));
     assert_eq!(Table::new(rules(vec![Op::CtClear, next(7)])).pass(), None);
     assert_eq!(Table::new(rules(vec![])).pass(), None);
-    let literal = Literal { field: field::INPORT, values: Values::Exact(1), negated: false };
+    let literal = Literal::new(field::INPORT, Values::Exact(1), false);
     let mut choosing = rules(vec![next(7)]);
     choosing.push(plain(1, vec![literal], false));
     assert_eq!(Table::new(choosing).pass(), None);
@@ -396,7 +381,7 @@ fn of_two_rules_with_the_same_match_the_one_that_allows_wins() {
     // EX-S9.
     for order in [[true, false], [false, true]] {
         let table = Table::new(order.map(|passes| plain(7, vec![], passes)).into());
-        assert!(!drops(&table.lookup(&Context::default(), &Sets::default()).unwrap().program));
+        assert!(!table.lookup(&Context::default(), &Sets::default()).unwrap().program().is_empty());
     }
 }
 
@@ -412,19 +397,17 @@ fn sets_are_not_multiplied_out() {
     let shared = [(field::IP4_SRC, 1), (field::IP4_DST, 2)].map(|(field, id)| {
         let set = SharedSet { id: SetId(id), domain };
         range(field, 1000).for_each(|value| assert!(sets.insert(set, value)));
-        Literal { field, values: Values::Shared(set), negated: false }
+        Literal::new(field, Values::Shared(set), false)
     });
     let lists = [field::IP4_SRC, field::IP4_DST].map(|field| {
-        let values = Values::Any(range(field, 1000).collect());
-        Literal { field, values, negated: false }
+        Literal::new(field, Values::Any(&range(field, 1000).collect::<Vec<_>>()), false)
     });
     for (literals, entries) in [(shared, 1), (lists, 1000)] {
-        let rule = Arc::new(plain(1, literals.into(), true));
+        let rule = plain(1, literals.into(), true);
         let mut groups = Groups::default();
-        groups.insert(&rule, order(&rule), 0, 0);
+        groups.insert(&rule, order(&rule), (0, rule.literals()), 0);
         assert_eq!(groups.finish().iter().map(|it| it.entries()).sum::<usize>(), entries);
-        let table =
-            Table::new((0..20).map(|n| Rule { flow: FlowId(n), ..(*rule).clone() }).collect());
+        let table = Table::new((0..20).map(|n| rule.of_flow(FlowId(n))).collect());
         let mut context = Context::default();
         context.set(field::IP4_SRC, 999);
         context.set(field::IP4_DST, 999);
@@ -439,17 +422,49 @@ fn a_rule_taken_out_leaves_nothing_behind() {
     let empty = Rules::default().table().bytes();
     let set = SharedSet { id: SetId(1), domain: Domain::Width(32) };
     let mut rules = Rules::default();
-    let literal =
-        |n: u16| Literal { field: field::TP_DST, values: Values::Exact(n.into()), negated: false };
-    let shared = Literal { field: field::IP4_SRC, values: Values::Shared(set), negated: false };
+    let literal = |n: u16| Literal::new(field::TP_DST, Values::Exact(n.into()), false);
+    let shared = Literal::new(field::IP4_SRC, Values::Shared(set), false);
     for n in 0..1000 {
-        rules.insert(Arc::new(plain(n, vec![literal(n), shared.clone()], true)));
+        rules.insert(plain(n, vec![literal(n), shared.clone()], true));
     }
     assert_eq!(rules.table().size(), (1, 1000));
     for n in 0..1000 {
-        assert!(rules.remove(plain(n, vec![], true).flow).is_some());
+        assert!(rules.remove(plain(n, vec![], true).flow()).is_some());
     }
     let table = rules.table();
     assert_eq!((table.len(), table.size(), table.structure()), (0, (0, 0), "constant"));
     assert_eq!(table.bytes(), empty);
+}
+
+#[test]
+fn a_literal_takes_two_words_and_keeps_what_it_was_made_of() {
+    assert_eq!(size_of::<Literal>(), 16);
+    let field = field::IP6_SRC;
+    let wide = Masked { value: 7 << 64, mask: field.ones() };
+    let port = Domain::Ports(DatapathKey::new(0xff_ffff).unwrap());
+    for domain in [port, Domain::Width(128)] {
+        let values = Values::Shared(SharedSet { id: SetId(u32::MAX), domain });
+        assert_eq!(Literal::new(field, values, false).values(), values);
+    }
+    assert_eq!(Literal::new(field, Values::One(&wide), true).values(), Values::One(&wide));
+    let narrow = Masked { value: 7, mask: field.ones() };
+    assert_eq!(Literal::new(field, Values::One(&narrow), true).values(), Values::Exact(7));
+}
+
+#[test]
+fn a_rule_gives_back_its_clauses() {
+    let literal = |n| Literal::new(field::TP_DST, Values::Exact(n), false);
+    let clauses = [vec![literal(1)], vec![literal(2), literal(3)]];
+    let made = clauses.clone().map(|list| Clause(list.into()));
+    let rule = Rule::new(1, &made, vec![].into(), FlowId(7 << 100 | 9));
+    let found: Vec<Vec<u64>> = rule
+        .clauses()
+        .map(|clause| clause.iter().map(|it| it.list()[0].value as u64).collect())
+        .collect();
+    assert_eq!(found, [vec![1], vec![2, 3]]);
+    assert_eq!(rule.flow(), FlowId(7 << 100 | 9));
+    let never = Rule::new(1, &[], vec![].into(), FlowId(1));
+    assert!(never.holds_never() && never.clauses().next().is_none());
+    let always = Rule::new(1, &[made[0].clone(), Clause::default()], vec![].into(), FlowId(1));
+    assert!(always.holds_always() && always.matches(&Context::default(), &Sets::default()));
 }

@@ -41,7 +41,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 }
                 Op::Clone(program) => {
                     self.fork(branch, later, place, false);
-                    branch.at = At::Program(pipeline, table, &program.0, 0);
+                    branch.at = At::Program(pipeline, table, program, 0);
                     return Ok(true);
                 }
                 Op::NeighbourAdvertisement { router, then } => {
@@ -51,10 +51,11 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                     } else {
                         self.answer_solicitation(branch, *router)?;
                     }
-                    branch.at = At::Program(pipeline, table, &then.0, 0);
+                    branch.at = At::Program(pipeline, table, then, 0);
                     return Ok(true);
                 }
-                Op::Select { result, members, hash_fields } => {
+                Op::Select(select) => {
+                    let Select { result, members, hash_fields } = &**select;
                     let chosen = match self.surroundings.select(members) {
                         Some(chosen) => chosen,
                         None => self.select(branch, members, hash_fields),
@@ -93,7 +94,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                             let place = self.observer.place(place);
                             self.fork(branch, later, place, false);
                             branch.context = packet;
-                            branch.at = At::Program(pipeline, table, &then.0, 0);
+                            branch.at = At::Program(pipeline, table, then, 0);
                             return Ok(true);
                         }
                     }
@@ -144,7 +145,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         op: &'g Op,
     ) -> Result<(), DropReason> {
         match op {
-            Op::Load(to, value) => self.write(branch, *to, *value),
+            Op::Load(to, value) => self.write(branch, *to, u128::from(*value)),
             Op::Move { to, from } => {
                 let value = self.read(branch, *from);
                 self.write(branch, *to, value);
@@ -161,6 +162,9 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             Op::Pop(to) => {
                 let value = branch.stack.pop().unwrap_or(0);
                 self.write(branch, *to, value);
+            }
+            Op::LoadMasked(to, masked) if masked.mask == to.ones() => {
+                self.write(branch, *to, masked.value);
             }
             Op::LoadMasked(to, masked) => {
                 let kept = self.read(branch, *to) & !masked.mask;
@@ -243,7 +247,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             | Op::Next(..)
             | Op::Clone(_)
             | Op::NeighbourAdvertisement { .. }
-            | Op::Select { .. }
+            | Op::Select(_)
             | Op::Connection(_)
             | Op::Message { .. }
             | Op::Agent(_) => return Err(DropReason::Internal),

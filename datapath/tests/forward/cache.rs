@@ -3,8 +3,9 @@
 use crate::kit::*;
 use ovn_xdp_datapath::field::{self, Slice};
 use ovn_xdp_datapath::frame::VlanHeader;
-use ovn_xdp_datapath::memory::MemoryFrame;
-use ovn_xdp_datapath::program::{Op, Pipeline, Program};
+use ovn_xdp_datapath::key::InterfaceId;
+use ovn_xdp_datapath::memory::{MemoryFrame, Sent};
+use ovn_xdp_datapath::program::{Op, Pipeline, Select};
 use ovn_xdp_datapath::publish::Generation;
 use ovn_xdp_datapath::worker::WorkerConfig;
 use proptest::prelude::*;
@@ -30,7 +31,7 @@ const FIELDS: [Slice; 13] = [
 fn op() -> impl Strategy<Value = Op> {
     let field = || proptest::sample::select(&FIELDS[..]);
     let simple = prop_oneof![
-        4 => (field(), 0..200u128).prop_map(|(field, value)| Op::Load(field, value & field.ones())),
+        4 => (field(), 0..200u128).prop_map(|(field, value)| Op::load(field, value & field.ones())),
         2 => (field(), 0..4u8).prop_map(|(from, n)| Op::Move { to: field::reg(n), from: word(from) }),
         2 => (field(), 0..4u8).prop_map(|(to, n)| Op::Move { to: word(to), from: field::reg(n) }),
         1 => (field(), field()).prop_map(|(one, other)| Op::Exchange(word(one), word(other))),
@@ -41,16 +42,16 @@ fn op() -> impl Strategy<Value = Op> {
             result: field::reg(n).bits(0, 0).unwrap(),
             limit
         }),
-        1 => Just(Op::Select {
+        1 => Just(Op::Select(Box::new(Select {
             result: field::reg(3).bits(0, 15).unwrap(),
             members: Box::new([(1, 10), (2, 20)]),
             hash_fields: Box::new([field::IP_DSCP]),
-        }),
+        }))),
     ];
     let output = (1..5u16).prop_map(|port| vec![Op::Load(field::OUTPORT, port.into()), Op::Output]);
     prop_oneof![
         12 => simple,
-        1 => output.prop_map(|ops| Op::Clone(Program(ops.into()))),
+        1 => output.prop_map(|ops| Op::Clone(ops.into())),
     ]
 }
 
@@ -80,7 +81,7 @@ fn generation() -> impl Strategy<Value = Generation> {
                 .map(|(priority, literals, mut ops, last)| {
                     match (number, last) {
                         (2, port) => {
-                            ops.push(Op::Load(field::OUTPORT, u128::from(port) + 1));
+                            ops.push(Op::Load(field::OUTPORT, u64::from(port) + 1));
                             ops.push(Op::Output);
                         }
                         (_, 3) => {}
@@ -234,4 +235,41 @@ fn the_cache_is_bounded_and_gives_up_what_was_not_used() {
     let counters = host.worker.counters();
     assert!(counters.evictions.get() > 900);
     assert!(counters.hits.get() > 900, "what is used stays: {}", counters.hits.get());
+}
+
+#[test]
+fn a_batch_does_what_its_frames_do_one_by_one() {
+    let to = |port: u16| {
+        let mut frame = udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+        frame[34..36].copy_from_slice(&port.to_be_bytes());
+        frame
+    };
+    let frames = [to(1), vec![1, 2, 3], to(2), to(1), to(3), to(2)];
+    let mut one_by_one = Host::new(hypervisor(1));
+    let sent: Vec<_> = frames.iter().flat_map(|frame| one_by_one.send(1, frame)).collect();
+    let mut host = Host::new(hypervisor(1));
+    for _ in 0..2 {
+        let batch = frames.iter().map(|bytes| host.io.receive(MemoryFrame::new(bytes)));
+        let mut batch: Vec<_> = batch.map(|frame| (InterfaceId(1), None, frame)).collect();
+        host.worker.from_interfaces(1, &mut batch, &mut host.io);
+        assert!(batch.is_empty());
+        assert_eq!(host.io.outstanding, 0);
+        assert_eq!(std::mem::take(&mut host.io.sent), sent);
+    }
+    assert_eq!(host.worker.counters().misses.get(), 3);
+    assert_eq!(host.worker.counters().hits.get(), 7);
+
+    let wire: Vec<_> = sent
+        .iter()
+        .filter_map(|sent| if let Sent::Nic(_, bytes) = sent { Some(bytes) } else { None })
+        .collect();
+    assert_eq!(wire.len(), 5);
+    let mut one_by_one = Host::new(hypervisor(2));
+    let sent: Vec<_> = wire.iter().flat_map(|frame| one_by_one.receive(frame)).collect();
+    let mut host = Host::new(hypervisor(2));
+    let mut batch: Vec<_> =
+        wire.iter().map(|bytes| host.io.receive(MemoryFrame::new(bytes))).collect();
+    host.worker.from_nics(1, 0, &mut batch, &mut host.io);
+    assert_eq!((batch.len(), host.io.outstanding), (0, 0));
+    assert_eq!((host.io.sent.len(), &host.io.sent), (5, &sent));
 }

@@ -209,7 +209,7 @@ fn too_big() {
 #[test]
 fn too_many_hops() {
     sends(TooManyHops, running(vec![next(0)]));
-    let again = || ovn_xdp_datapath::program::Program(Box::new([next(0)]));
+    let again = || ovn_xdp_datapath::program::Program::from([next(0)]);
     // Twice as many copies at each step: the walk ends all the same.
     sends(TooManyHops, running(vec![Op::Clone(again()), next(0)]));
 }
@@ -289,7 +289,7 @@ fn bad_checksum() {
 
 #[test]
 fn no_buffer() {
-    let clone = ovn_xdp_datapath::program::Program(to(3).into());
+    let clone = ovn_xdp_datapath::program::Program::from(to(3));
     let generation = running(vec![Op::Clone(clone.clone()), Op::Clone(clone), next(7)]);
     let mut host = Host::new(generation);
     host.io.free = 0;

@@ -4,7 +4,7 @@ use crate::kit::*;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ovn_xdp_datapath::field;
 use ovn_xdp_datapath::learn::Learned;
-use ovn_xdp_datapath::program::{Family, Op, Program};
+use ovn_xdp_datapath::program::{Family, Op};
 use ovn_xdp_datapath::publish::Generation;
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ fn a_mac_address_is_reported_with_its_port_and_again_while_it_is_cached() {
     // ACT-52.
     let ops = vec![
         Op::PutFdb { port: field::INPORT, mac: field::ETH_SRC },
-        Op::Load(field::OUTPORT, 3),
+        Op::load(field::OUTPORT, 3),
         Op::Output,
     ];
     let mut host = Host::new(running(ops));
@@ -99,13 +99,13 @@ fn a_binding_that_is_used_is_reported_as_used() {
 fn an_arp_request_is_answered_by_loads_alone() {
     let ops = vec![
         Op::Move { to: field::ETH_DST, from: field::ETH_SRC },
-        Op::Load(field::ETH_SRC, mac(VM2)),
-        Op::Load(field::ARP_OP, 2),
+        Op::load(field::ETH_SRC, mac(VM2)),
+        Op::load(field::ARP_OP, 2),
         Op::Move { to: field::ARP_THA, from: field::ARP_SHA },
-        Op::Load(field::ARP_SHA, mac(VM2)),
+        Op::load(field::ARP_SHA, mac(VM2)),
         Op::Exchange(field::ARP_SPA, field::ARP_TPA),
         Op::Move { to: field::OUTPORT, from: field::INPORT },
-        Op::Load(field::FLAGS.bits(0, 0).unwrap(), 1),
+        Op::load(field::FLAGS.bits(0, 0).unwrap(), 1),
         Op::Output,
     ];
     let mut host = Host::new(running(ops));
@@ -121,15 +121,15 @@ fn a_solicitation_is_answered_in_place() {
     // ACT-24: the block that northd writes around it.
     for router in [false, true] {
         let then = vec![
-            Op::Load(field::ETH_SRC, mac(VM2)),
-            Op::Load(field::IP6_SRC, v6(1, 4)),
-            Op::Load(field::ND_TARGET, v6(1, 4)),
-            Op::Load(field::ND_TLL, mac(VM2)),
+            Op::load(field::ETH_SRC, mac(VM2)),
+            Op::load(field::IP6_SRC, v6(1, 4)),
+            Op::load(field::ND_TARGET, v6(1, 4)),
+            Op::load(field::ND_TLL, mac(VM2)),
             Op::Move { to: field::OUTPORT, from: field::INPORT },
-            Op::Load(field::FLAGS.bits(0, 0).unwrap(), 1),
+            Op::load(field::FLAGS.bits(0, 0).unwrap(), 1),
             Op::Output,
         ];
-        let answer = Op::NeighbourAdvertisement { router, then: Program(then.into()) };
+        let answer = Op::NeighbourAdvertisement { router, then: then.into() };
         let mut host = Host::new(running(vec![answer]));
         for asker in [v6(1, 1), 0] {
             let sent = host.send(1, &solicitation(VM1, asker, v6(1, 4)));
@@ -153,8 +153,7 @@ fn a_solicitation_is_answered_in_place() {
 
 #[test]
 fn what_is_no_solicitation_is_not_answered() {
-    let answer =
-        Op::NeighbourAdvertisement { router: false, then: Program(Box::new([Op::Output])) };
+    let answer = Op::NeighbourAdvertisement { router: false, then: [Op::Output].into() };
     let mut host = Host::new(running(vec![answer]));
     assert!(host.send(1, &udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x")).is_empty());
 }

@@ -108,9 +108,13 @@ fn an_error_is_never_answered_with_an_error() {
     let mut error = v4_frame(1600);
     error[27] = 1;
     error[38] = 3;
+    let mut fragment = error.clone();
+    fragment[24] = 0x20;
     let mut host = Host::new(hypervisor(1));
-    assert!(host.send(1, &error).is_empty());
-    assert_eq!(host.worker.counters().dropped(DropReason::TooBig), 1);
+    for frame in [error, fragment] {
+        assert!(host.send(1, &frame).is_empty());
+    }
+    assert_eq!(host.worker.counters().dropped(DropReason::TooBig), 2);
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Observer for Notes {
 
     fn table(&mut self, (): (), found: Lookup<'_>, _context: &Context) {
         let Lookup { datapath, pipeline, table, rule } = found;
-        let priority = rule.map(|rule| rule.priority);
+        let priority = rule.map(|rule| rule.priority());
         self.0.push(format!("{} {pipeline:?} {table}: {priority:?}", datapath.key));
     }
 

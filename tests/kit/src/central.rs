@@ -130,9 +130,10 @@ impl Central {
         process::run(self.tool("ovn-nbctl").arg(format!("--db={db}")).args(arguments))
     }
 
-    /// Runs `ovn-nbctl` with the words of a line.
+    /// Runs `ovn-nbctl` with the words of a line; what stands between single quotes is part of one.
     pub fn nb(&self, line: &str) -> Result<String> {
-        self.nbctl(&line.split_whitespace().collect::<Vec<_>>())
+        let words = words(line);
+        self.nbctl(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Runs `ovn-sbctl` with these arguments, on any member, and returns what it prints.
@@ -234,6 +235,11 @@ impl Central {
         self.southbound.len()
     }
 
+    /// The member that listens at a Unix socket, named as a remote.
+    pub fn member_at(&self, remote: &str) -> Option<usize> {
+        self.southbound.iter().position(|member| member.remote() == remote)
+    }
+
     /// Kills a Southbound member (SIGKILL).
     pub fn kill_member(&mut self, index: usize) {
         self.southbound[index].stop();
@@ -294,6 +300,20 @@ impl Central {
         command.arg("--timeout=60").envs(environment(self.directory.path()));
         command
     }
+}
+
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            letter => words.last_mut().expect("never empty").push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// The variables that keep OVS and OVN tools out of the system's own directories.

@@ -4,7 +4,9 @@
 //! port, and a gateway router behind a join switch; on top of them whatever features the dice give,
 //! among them always the one that the network is `about`, so that a row of networks has all of them.
 
+use crate::central::Central;
 use crate::dice::Dice;
+use anyhow::Result;
 
 /// What a network may have. The list is walked by [`Network::random`]'s `about`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +107,20 @@ pub struct Network {
 /// The provider network's number.
 pub const PUBLIC: usize = 9;
 
+/// Everything of a Northbound database that a network may have made.
+const TABLES: [&str; 10] = [
+    "Logical_Switch",
+    "Logical_Router",
+    "Load_Balancer",
+    "Port_Group",
+    "Address_Set",
+    "DHCP_Options",
+    "DNS",
+    "Static_MAC_Binding",
+    "Chassis_Template_Var",
+    "Meter",
+];
+
 impl Network {
     /// A network about one of the [`FEATURES`].
     pub fn random(dice: &mut Dice, about: usize) -> Self {
@@ -129,6 +145,33 @@ impl Network {
         network.routing(dice);
         network.learned();
         network
+    }
+
+    /// Makes it in place of what a central has, with what chassis would have learned by now.
+    ///
+    /// # Errors
+    /// If a tool fails.
+    pub fn build(&self, central: &Central) -> Result<()> {
+        Self::clear(central)?;
+        let words: Vec<&str> = self.commands[1..].iter().map(String::as_str).collect();
+        central.nbctl(&words)?;
+        central.sync()?;
+        if self.has(Feature::Neighbours) {
+            learn(central)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out whatever a central has.
+    ///
+    /// # Errors
+    /// If a tool fails.
+    pub fn clear(central: &Central) -> Result<()> {
+        central.nb("set NB_Global . options:use_ct_inv_match=true")?;
+        // northd throws dice for it otherwise.
+        central.nb("set NB_Global . options:svc_monitor_mac=\"02:00:00:00:00:fe\"")?;
+        let clear = TABLES.iter().flat_map(|table| ["--", "--all", "destroy", table]);
+        central.nbctl(&clear.skip(1).collect::<Vec<_>>()).map(drop)
     }
 
     /// Whether it has a feature.
@@ -490,4 +533,18 @@ impl Network {
             self.addresses4.push("10.0.1.56".into());
         }
     }
+}
+
+/// Neighbours of a router, an address behind a port.
+fn learn(central: &Central) -> Result<()> {
+    let found = ["--bare", "--columns=datapath", "find", "Port_Binding", "logical_port=r0-s1"];
+    let datapath = format!("datapath={}", central.sbctl(&found)?.trim());
+    for (ip, mac) in [("10.0.1.56", "02:00:00:00:01:56"), ("fd00:1::77", "02:00:00:00:01:77")] {
+        let (ip, mac) = (format!("ip=\"{ip}\""), format!("mac=\"{mac}\""));
+        central.sbctl(&["create", "MAC_Binding", "logical_port=r0-s1", &datapath, &ip, &mac])?;
+    }
+    let switch = format!("dp_key={}", central.datapath_key("s1")?);
+    let port = format!("port_key={}", central.port_key("s1p1")?);
+    central.sbctl(&["create", "FDB", &switch, &port, "mac=\"02:99:00:00:00:02\""])?;
+    Ok(())
 }

@@ -1,40 +1,97 @@
 //! Logical flows and the groups of datapaths that share them.
 
-use super::{BadRow, Reader, Record, StringMap};
+use super::{BadRow, Reader, Record};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_ovsdb::Row;
-use std::sync::Arc;
+use ovn_xdp_ovsdb::rows::Identified;
 use uuid::Uuid;
 
 /// Tables of one pipeline, more than any version has: `next` of OVN 26.03 goes up to 34 (ACT-P4).
 pub const TABLES: u8 = 64;
 
-/// A logical flow (SB-07).
+/// A logical flow (SB-07): the row itself, which holds what it must.
+///
+/// There are a million of them, so nothing is kept beside the row: its columns are read when asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LogicalFlow {
+pub struct LogicalFlow(Row);
+
+impl LogicalFlow {
     /// `_uuid`.
-    pub uuid: Uuid,
+    pub fn uuid(&self) -> Uuid {
+        self.0.id()
+    }
+
     /// The datapath, unless only the group says (EX-S11).
-    pub datapath: Option<Uuid>,
+    pub fn datapath(&self) -> Option<Uuid> {
+        self.0.optional_uuid("logical_datapath").ok().flatten()
+    }
+
     /// Row of Logical_DP_Group.
-    pub group: Option<Uuid>,
+    pub fn group(&self) -> Option<Uuid> {
+        self.0.optional_uuid("logical_dp_group").ok().flatten()
+    }
+
     /// Which pipeline.
-    pub pipeline: Pipeline,
+    pub fn pipeline(&self) -> Pipeline {
+        match self.text("pipeline") {
+            EGRESS => Pipeline::Egress,
+            _ => Pipeline::Ingress,
+        }
+    }
+
     /// Which table of it.
-    pub table: u8,
+    pub fn table(&self) -> u8 {
+        self.number("table_id") as u8
+    }
+
     /// 0..65535; the highest that matches wins.
-    pub priority: u16,
+    pub fn priority(&self) -> u16 {
+        self.number("priority") as u16
+    }
+
     /// The match, as text.
-    pub matches: Arc<str>,
+    pub fn matches(&self) -> &str {
+        self.text("match")
+    }
+
     /// The actions, as text.
-    pub actions: Arc<str>,
-    /// `in_out_port` (EX-S8) and others; rarely any.
-    pub tags: Option<Box<StringMap>>,
+    pub fn actions(&self) -> &str {
+        self.text("actions")
+    }
+
+    /// Whether fields of connections mean those of the original direction (EX-S8).
+    pub fn is_translated(&self) -> bool {
+        let tags = self.0.map("tags").ok();
+        tags.and_then(|tags| tags.get("acl_ct_translation")).is_some_and(|value| **value == *"true")
+    }
+
     /// Meter of what it sends up (EX-S12).
-    pub meter: Option<Arc<str>>,
-    /// `external_ids:stage-name`, for people.
-    pub stage: Arc<str>,
+    pub fn meter(&self) -> Option<&str> {
+        self.0.optional_string("controller_meter").ok().flatten()
+    }
+
+    /// `external_ids:stage-name`, for people; empty if there is none.
+    pub fn stage(&self) -> &str {
+        let ids = self.0.map("external_ids").ok();
+        ids.and_then(|ids| ids.get("stage-name")).map_or("", |name| name)
+    }
+
+    fn text(&self, column: &str) -> &str {
+        self.0.string(column).unwrap_or_default()
+    }
+
+    fn number(&self, column: &str) -> i64 {
+        self.0.integer(column).unwrap_or_default()
+    }
 }
+
+impl Identified for LogicalFlow {
+    fn id(&self) -> Uuid {
+        self.uuid()
+    }
+}
+
+const EGRESS: &str = "egress";
 
 impl Record for LogicalFlow {
     const TABLE: &'static str = "Logical_Flow";
@@ -54,26 +111,22 @@ impl Record for LogicalFlow {
 
     fn from_row(uuid: Uuid, row: &Row) -> Result<Self, BadRow> {
         let read = Reader::new::<Self>(uuid, row);
-        let pipeline = match &*read.string("pipeline")? {
-            "ingress" => Pipeline::Ingress,
-            "egress" => Pipeline::Egress,
+        match row.string("pipeline").map_err(|error| read.column(error))? {
+            "ingress" | EGRESS => {}
             other => return Err(read.value("pipeline", "ingress or egress", other)),
-        };
-        let tags = read.map("tags")?;
-        let ids = row.map("external_ids").map_err(|error| read.column(error))?;
-        Ok(Self {
-            uuid,
-            datapath: read.optional_uuid("logical_datapath")?,
-            group: read.optional_uuid("logical_dp_group")?,
-            pipeline,
-            table: read.number("table_id", "0..63", |id: u8| (id < TABLES).then_some(id))?,
-            priority: read.number("priority", "0..65535", Some)?,
-            matches: read.string("match")?,
-            actions: read.string("actions")?,
-            tags: (!tags.is_empty()).then(|| Box::new(tags)),
-            meter: read.optional_string("controller_meter")?,
-            stage: ids.get("stage-name").cloned().unwrap_or_default(),
-        })
+        }
+        for column in ["match", "actions"] {
+            row.string(column).map_err(|error| read.column(error))?;
+        }
+        for column in ["tags", "external_ids"] {
+            row.map(column).map_err(|error| read.column(error))?;
+        }
+        read.optional_string("controller_meter")?;
+        read.optional_uuid("logical_datapath")?;
+        read.optional_uuid("logical_dp_group")?;
+        read.number("table_id", "0..63", |id: u8| (id < TABLES).then_some(id))?;
+        read.number("priority", "0..65535", Some::<u16>)?;
+        Ok(Self(if row.id() == uuid { row.clone() } else { row.as_row(uuid) }))
     }
 }
 

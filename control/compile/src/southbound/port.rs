@@ -105,7 +105,7 @@ impl PortType {
     }
 }
 
-/// A logical port (SB-06).
+/// A logical port (SB-06), as far as the compiler looks at it; claims read the rest from the row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortBinding {
     /// `_uuid`.
@@ -124,8 +124,6 @@ pub struct PortBinding {
     pub parent_port: Option<Arc<str>>,
     /// Its tag there, or the VLAN of a localnet or l2gateway port.
     pub tag: Option<VlanId>,
-    /// Port that holds a virtual address (PBT-8).
-    pub virtual_parent: Option<Arc<str>>,
     /// The chassis that has claimed it.
     pub chassis: Option<Uuid>,
     /// Others that hold it during a live migration (OUT-8).
@@ -134,24 +132,10 @@ pub struct PortBinding {
     pub encap: Option<Uuid>,
     /// The same for the others.
     pub additional_encap: Box<[Uuid]>,
-    /// MAC and IP addresses, a string an entry.
-    pub mac: Box<[Arc<str>]>,
     /// Section 5.5; `crate::security` reads it.
     pub port_security: Box<[Arc<str>]>,
-    /// Addresses to announce (PBO-8).
-    pub nat_addresses: Box<[Arc<str>]>,
-    /// Whether it forwards; none if nobody reports it.
-    pub up: Option<bool>,
-    /// Who may bind it (PBO-2), resolved by northd.
-    pub requested_chassis: Option<Uuid>,
-    /// The same for additional ones.
-    pub requested_additional_chassis: Box<[Uuid]>,
     /// Row of HA_Chassis_Group.
     pub ha_chassis_group: Option<Uuid>,
-    /// Rows of Gateway_Chassis, which HA groups replaced.
-    pub gateway_chassis: Box<[Uuid]>,
-    /// Rows of Mirror.
-    pub mirror_rules: Box<[Uuid]>,
     /// Copied from the Northbound DB.
     pub external_ids: StringMap,
 }
@@ -208,20 +192,12 @@ impl Record for PortBinding {
             options: row.map("options")?,
             parent_port: row.optional_string("parent_port")?.filter(|name| !name.is_empty()),
             tag: tag.transpose()?,
-            virtual_parent: row.optional_string("virtual_parent")?,
             chassis: row.optional_uuid("chassis")?,
             additional_chassis: row.uuids("additional_chassis")?,
             encap: row.optional_uuid("encap")?,
             additional_encap: row.uuids("additional_encap")?,
-            mac: row.strings("mac")?,
             port_security: row.strings("port_security")?,
-            nat_addresses: row.strings("nat_addresses")?,
-            up: row.optional_boolean("up")?,
-            requested_chassis: row.optional_uuid("requested_chassis")?,
-            requested_additional_chassis: row.uuids("requested_additional_chassis")?,
             ha_chassis_group: row.optional_uuid("ha_chassis_group")?,
-            gateway_chassis: row.uuids("gateway_chassis")?,
-            mirror_rules: row.uuids("mirror_rules")?,
             external_ids: row.map("external_ids")?,
         })
     }

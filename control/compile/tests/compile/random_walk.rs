@@ -1,8 +1,10 @@
 //! Whatever happens in whatever order, the result is that of a fresh start.
 //!
-//! Rows of a recording go, come back, and change; ports are bound and released, tunnels and
-//! interfaces come and go; now and then it is published. At the end a fresh compiler is given the
-//! final state at once, and both must have made the same.
+//! Rows of a recording go, come back, and change; ports are bound and released, on this chassis and
+//! in the database, tunnels and interfaces come and go; now and then it is published. At the end a
+//! fresh compiler is given the final state at once, and both must have made the same. Of what the
+//! recordings have little of, rows are planted beside theirs: template variables, groups of
+//! datapaths, and flows that rest on them and on where ports reside.
 
 use crate::recorded;
 use ovn_xdp_compile::report::{NotExecuted, Skipped};
@@ -20,10 +22,13 @@ use uuid::Uuid;
 /// One event. Numbers choose among what there is.
 #[derive(Clone, Debug)]
 enum Event {
-    /// Some rows of the recording go, or come back, in one update.
-    Toggle(Vec<usize>),
-    /// A column of a row loses an element, or becomes that of another row of its table.
-    Change { row: usize, column: usize, other: usize, lose: bool },
+    /// Some rows go, or come back, in one update; one of them may be among the planted.
+    Toggle(Vec<usize>, Option<usize>),
+    /// A column of a row, perhaps a planted one, loses an element, or becomes that of another row of
+    /// its table.
+    Change { row: usize, planted: bool, column: usize, other: usize, lose: bool },
+    /// A port is said to be on a chassis, or on none.
+    Reside { port: usize, chassis: Option<usize> },
     /// Two rows of a table swap the values of a column in one update.
     Swap { row: usize, column: usize, other: usize },
     /// A changed row becomes as it was recorded.
@@ -43,9 +48,15 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let any = any::<usize>;
     prop_oneof![
-        4 => prop::collection::vec(any(), 1..4).prop_map(Event::Toggle),
-        6 => (any(), any(), any(), prop::bool::ANY)
-            .prop_map(|(row, column, other, lose)| Event::Change { row, column, other, lose }),
+        4 => (prop::collection::vec(any(), 1..4), prop::option::of(any()))
+            .prop_map(|(which, planted)| Event::Toggle(which, planted)),
+        8 => (any(), prop::bool::ANY, any(), any(), prop::bool::ANY).prop_map(
+            |(row, planted, column, other, lose)| {
+                Event::Change { row, planted, column, other, lose }
+            }
+        ),
+        3 => (any(), prop::option::weighted(0.8, any()))
+            .prop_map(|(port, chassis)| Event::Reside { port, chassis }),
         2 => (any(), any(), any())
             .prop_map(|(row, column, other)| Event::Swap { row, column, other }),
         2 => any().prop_map(Event::Restore),
@@ -63,7 +74,9 @@ fn event() -> impl Strategy<Value = Event> {
 /// The final state, kept beside the compiler that hears of every step.
 struct World {
     recorded: Vec<Change>,
-    rows: BTreeMap<usize, Arc<Row>>,
+    /// How many of them were recorded; the others are planted.
+    planted_from: usize,
+    rows: BTreeMap<usize, Row>,
     ports: Vec<Arc<str>>,
     bound: BTreeMap<Arc<str>, LocalPort>,
     tunnels: BTreeMap<usize, Vec<(TunnelId, Arc<Tunnel>)>>,
@@ -73,30 +86,40 @@ struct World {
 
 impl World {
     fn new(name: &str) -> Self {
-        let recorded = recorded::changes(name);
+        let mut recorded = recorded::changes(name);
+        let planted_from = recorded.len();
+        let planted = planted(&recorded);
+        recorded.extend(planted);
         let rows = recorded.iter().enumerate();
         let rows = rows.map(|(index, change)| (index, change.new.clone().unwrap())).collect();
         let mut ports: Vec<Arc<str>> = recorded
             .iter()
             .filter(|change| *change.table == *"Port_Binding")
-            .map(|change| change.new.as_ref().unwrap().string("logical_port").unwrap().clone())
+            .map(|change| change.new.as_ref().unwrap().string("logical_port").unwrap().into())
             .collect();
         ports.sort_unstable();
         let mut compiler = new_compiler();
         compiler.apply(&recorded);
-        Self {
+        let mut world = Self {
             recorded,
+            planted_from,
             rows,
             ports,
             bound: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             compiler,
+        };
+        // From the start something is local.
+        world.happen(&Event::Interface { id: 0, name: Some(0) });
+        for port in [0, 2] {
+            world.happen(&Event::Bind { port, interface: 0, tag: None });
         }
+        world
     }
 
     /// Applies one update, unless a server would refuse it.
-    fn set_rows(&mut self, rows: Vec<(usize, Option<Arc<Row>>)>) {
+    fn set_rows(&mut self, rows: Vec<(usize, Option<Row>)>) {
         let mut after = self.rows.clone();
         for (index, new) in &rows {
             match new {
@@ -126,9 +149,19 @@ impl World {
         self.compiler.apply(&changes);
     }
 
-    /// A row that there is, and one more of its table.
-    fn pair(&self, row: usize, other: usize) -> Option<(usize, usize)> {
-        let (row, _) = self.rows.iter().nth(row % self.rows.len().max(1))?;
+    /// A row that there is, perhaps a planted one, and one more of its table.
+    fn pair(&self, planted: bool, row: usize, other: usize) -> Option<(usize, usize)> {
+        let from = if planted { self.planted_from } else { 0 };
+        let mut rows: Vec<usize> = self.rows.range(from..).map(|(at, _)| *at).collect();
+        let mut row = row;
+        if planted {
+            // Each table as often as another.
+            let tables: BTreeSet<_> = rows.iter().map(|at| &*self.recorded[*at].table).collect();
+            let table = *tables.iter().nth(row % tables.len().max(1))?;
+            row /= tables.len();
+            rows.retain(|at| *self.recorded[*at].table == *table);
+        }
+        let row = rows.get(row % rows.len().max(1))?;
         let table = &self.recorded[*row].table;
         let alike: Vec<usize> =
             self.rows.keys().copied().filter(|o| self.recorded[*o].table == *table).collect();
@@ -137,9 +170,11 @@ impl World {
 
     fn happen(&mut self, event: &Event) {
         match event {
-            Event::Toggle(which) => {
+            Event::Toggle(which, planted) => {
                 let mut which: Vec<usize> =
                     which.iter().map(|index| index % self.recorded.len()).collect();
+                let many = self.recorded.len() - self.planted_from;
+                which.extend(planted.map(|index| self.planted_from + index % many));
                 which.sort_unstable();
                 which.dedup();
                 let toggled = which.into_iter().map(|index| match self.rows.get(&index) {
@@ -149,11 +184,11 @@ impl World {
                 let toggled = toggled.collect();
                 self.set_rows(toggled);
             }
-            Event::Change { row, column, other, lose } => {
-                let Some((row, other)) = self.pair(*row, *other) else { return };
+            Event::Change { row, planted, column, other, lose } => {
+                let Some((row, other)) = self.pair(*planted, *row, *other) else { return };
                 let (old, other) = (&self.rows[&row], &self.rows[&other]);
                 let column = column % old.values().len();
-                let mut values: Box<[Datum]> = old.values().into();
+                let mut values = old.values();
                 values[column] = match (*lose, &values[column]) {
                     (true, Datum::Set(atoms)) if !atoms.is_empty() => {
                         Datum::set(atoms[1..].iter().cloned())
@@ -163,20 +198,31 @@ impl World {
                     }
                     (_, _) => other.values()[column].clone(),
                 };
-                let new = Arc::new(Row::new(old.shape().clone(), values));
+                let new = old.with(old.shape(), values.into_iter().enumerate());
                 self.set_rows(vec![(row, Some(new))]);
             }
             Event::Swap { row, column, other } => {
-                let Some((a, b)) = self.pair(*row, *other).filter(|(a, b)| a != b) else { return };
+                let Some((a, b)) = self.pair(false, *row, *other).filter(|(a, b)| a != b) else {
+                    return;
+                };
                 let (one, two) = (&self.rows[&a], &self.rows[&b]);
                 let column = column % one.values().len();
-                let mut values: [Box<[Datum]>; 2] = [one.values().into(), two.values().into()];
-                let [left, right] = &mut values;
-                std::mem::swap(&mut left[column], &mut right[column]);
-                let [left, right] = values;
-                let left = Arc::new(Row::new(one.shape().clone(), left));
-                let right = Arc::new(Row::new(two.shape().clone(), right));
+                let value = |row: &Row| (column, row.values()[column].clone());
+                let left = one.with(one.shape(), [value(two)]);
+                let right = two.with(two.shape(), [value(one)]);
                 self.set_rows(vec![(a, Some(left)), (b, Some(right))]);
+            }
+            Event::Reside { port, chassis } => {
+                let of = |table: &'static str| {
+                    let rows = self.rows.keys().copied();
+                    rows.filter(|at| *self.recorded[*at].table == *table).collect::<Vec<_>>()
+                };
+                let (ports, all) = (of("Port_Binding"), of("Chassis"));
+                let Some(&port) = ports.get(port % ports.len().max(1)) else { return };
+                let chassis = chassis.and_then(|it| all.get(it % all.len().max(1)));
+                let chassis = chassis.map(|at| self.recorded[*at].row);
+                let row = with(&self.rows[&port], "chassis", Datum::set(chassis));
+                self.set_rows(vec![(port, Some(row))]);
             }
             Event::Restore(index) => {
                 let index = index % self.recorded.len();
@@ -255,6 +301,60 @@ fn unique(table: &str) -> &'static [&'static [&'static str]] {
         "Port_Binding" => &[&["logical_port"], &["datapath", "tunnel_key"]],
         _ => &[],
     }
+}
+
+fn with(row: &Row, column: &str, value: Datum) -> Row {
+    row.with(row.shape(), [(row.shape().index(column).unwrap(), value)])
+}
+
+/// Variables of this chassis and of another, groups of datapaths, and flows that rest on them and on
+/// where ports are.
+fn planted(recorded: &[Change]) -> Vec<Change> {
+    let of = |table: &'static str| recorded.iter().filter(move |it| *it.table == *table);
+    let datapaths: Vec<Uuid> = of("Datapath_Binding").map(|it| it.row).collect();
+    let ports = of("Port_Binding").filter_map(|it| it.new.as_ref()?.string("logical_port").ok());
+    let ports: Vec<&str> = ports.collect();
+    let mut planted: Vec<Change> = Vec::new();
+    let mut plant = |table: &str, row: Row| {
+        let uuid = Uuid::from_u128(0xf0_0000 + planted.len() as u128);
+        planted.push(Change { table: table.into(), row: uuid, old: None, new: Some(row) });
+        uuid
+    };
+    for (chassis, vip) in [("hv1", "10.0.0.1"), ("hv2", "10.0.0.2"), ("hv3", "")] {
+        let variables = Datum::map([("vip", vip), ("what", "tcp"), ("more", "80")]);
+        let columns = [("chassis", Datum::from(chassis)), ("variables", variables)];
+        plant("Chassis_Template_Var", Row::made("Chassis_Template_Var", columns));
+    }
+    let mut homes: Vec<(Datum, Datum)> = Vec::new();
+    for pair in datapaths.windows(2) {
+        let columns = [("datapaths", Datum::set(pair.iter().copied()))];
+        let row = Row::made("Logical_DP_Group", columns);
+        homes.push((Datum::empty(), Datum::from(plant("Logical_DP_Group", row))));
+    }
+    homes.extend(datapaths.iter().map(|datapath| (Datum::from(*datapath), Datum::empty())));
+    let like = of("Logical_Flow").find_map(|it| it.new.as_ref()).unwrap();
+    for (number, (datapath, group)) in homes.into_iter().enumerate() {
+        let port = ports[number % ports.len()];
+        for (matching, actions) in [
+            ("ip4.dst == ^vip && ^what.dst == ^more".to_owned(), "reg0 = ^vip; next;".to_owned()),
+            (format!("is_chassis_resident(\"{port}\") && ip4"), "next;".to_owned()),
+            (format!("!is_chassis_resident(\"{port}\") && ^what"), "drop;".to_owned()),
+            (format!("outport == \"{port}\""), format!("outport = \"{port}\"; output;")),
+        ] {
+            let mut row = like.clone();
+            for (column, value) in [
+                ("logical_datapath", datapath.clone()),
+                ("logical_dp_group", group.clone()),
+                ("match", Datum::from(&*matching)),
+                ("actions", Datum::from(&*actions)),
+                ("priority", Datum::from(number as i64)),
+            ] {
+                row = with(&row, column, value);
+            }
+            plant("Logical_Flow", row);
+        }
+    }
+    planted
 }
 
 fn new_compiler() -> Compiler {

@@ -6,7 +6,6 @@ use ovn_xdp_datapath::classify::Domain;
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use ovn_xdp_datapath::publish::{Datapath, Generation, Group, Place, Port, Tag, Tunnel};
 use ovn_xdp_ovsdb::replica::Change;
-use ovn_xdp_ovsdb::row::Row;
 use ovn_xdp_ovsdb::value::Datum;
 use std::sync::Arc;
 
@@ -50,16 +49,14 @@ fn port<'a>(datapath: &'a Datapath, name: &str) -> &'a Arc<Port> {
 fn find(table: &str, column: &str, value: &str, changes: &[Change]) -> Change {
     let is = |change: &&Change| {
         *change.table == *table
-            && change.new.as_ref().unwrap().get(column) == Some(&Datum::from(value))
+            && change.new.as_ref().unwrap().get(column) == Some(Datum::from(value))
     };
     changes.iter().find(is).unwrap().clone()
 }
 
 fn with(change: &Change, column: &str, value: Datum) -> Change {
     let row = change.new.as_ref().unwrap();
-    let mut values: Box<[Datum]> = row.values().into();
-    values[row.shape().index(column).unwrap()] = value;
-    let new = Arc::new(Row::new(row.shape().clone(), values));
+    let new = row.with(row.shape(), [(row.shape().index(column).unwrap(), value)]);
     Change { old: Some(row.clone()), new: Some(new), ..change.clone() }
 }
 

@@ -93,7 +93,7 @@ impl Observer for Seen {
 
     fn table(&mut self, (): (), found: Lookup<'_>, _context: &Context) {
         let Lookup { datapath, pipeline, table, rule } = found;
-        let priority = rule.map(|rule| (rule.priority, format!("{:032x}", rule.flow.0)));
+        let priority = rule.map(|rule| (rule.priority(), format!("{:032x}", rule.flow().0)));
         self.steps.push(format!("{} {pipeline:?} {table} {priority:?}", datapath.name));
     }
 

@@ -9,7 +9,7 @@ impl View<'_> {
         &self,
         table: &'static Table,
         json: &Value,
-    ) -> Result<Vec<(Uuid, Arc<Row>)>, Failure> {
+    ) -> Result<Vec<(Uuid, Row)>, Failure> {
         let Some(list) = json.as_array() else {
             return Err(syntax(format!(
                 "where: expected a list of [COLUMN, FUNCTION, VALUE], found {}",

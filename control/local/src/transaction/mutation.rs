@@ -16,12 +16,12 @@ impl View<'_> {
             )));
         };
         for (uuid, row) in &rows {
-            let mut values: Box<[Datum]> = row.values().into();
+            let mut values = row.values();
             for mutation in mutations {
                 let (index, datum) = self.mutation(table, &values, mutation)?;
                 values[index] = datum;
             }
-            self.touch(table, *uuid, Some(Arc::new(Row::new(table.shape.clone(), values))));
+            self.touch(table, *uuid, Some(row.with(&table.shape, values.into_iter().enumerate())));
         }
         Ok(json!({ "count": rows.len() }))
     }

@@ -57,7 +57,7 @@ impl Session {
             let conditions = wanted.get(shape.table());
             for (uuid, row) in replica.rows(shape.table()) {
                 if conditions.is_none_or(|conditions| conditions.matches(uuid, row)) {
-                    let change = RowChange::Insert(row.values().into());
+                    let change = RowChange::Insert(row.clone());
                     updates.push(RowUpdate { shape: shape.clone(), row: uuid, change });
                 }
             }

@@ -27,7 +27,7 @@ pub fn config(remotes: Vec<Remote>) -> Config {
 /// A client, and a copy of the database kept only from the changes it tells.
 pub struct Follower {
     pub client: Client,
-    copy: HashMap<(Arc<str>, Uuid), Arc<Row>>,
+    copy: HashMap<(Arc<str>, Uuid), Row>,
     /// The generation that settled last.
     pub settled: u64,
     /// How many changes were told.

@@ -12,7 +12,8 @@ use crate::database::{Peer, replicated};
 use crate::follower::{Follower, config, failure, within_a_minute};
 use crate::server::{SCHEMA, Server, run, run_in, text};
 
-/// A certificate authority of its own, with certificates for a server and a chassis.
+/// A certificate authority of its own, with certificates for a server and a chassis. To be made before
+/// the clock of a test runs: its keys take seconds, and on a busy machine half a minute.
 struct Pki(TempDir);
 
 impl Pki {
@@ -138,8 +139,8 @@ async fn refused(remote: &Remote, tls: TlsFiles) -> String {
 
 #[test]
 fn a_database_is_followed_over_tls_1_3_and_1_2() {
+    let pki = Pki::new();
     within_a_minute(async {
-        let pki = Pki::new();
         for more in [&[][..], &["--ssl-protocols=TLSv1.2"]] {
             let (server, remote) = serve(&pki.files("server"), more);
             follows(&server, &remote, pki.files("chassis")).await;
@@ -149,15 +150,15 @@ fn a_database_is_followed_over_tls_1_3_and_1_2() {
 
 #[test]
 fn version_1_certificates_of_old_ovs_pki_are_good_on_both_sides() {
+    let pki = Pki::new();
+    let stranger = Pki::new();
     within_a_minute(async {
-        let pki = Pki::new();
         pki.sign_version_1("server");
         pki.sign_version_1("chassis");
         for more in [&[][..], &["--ssl-protocols=TLSv1.2"]] {
             let (server, remote) = serve(&pki.files("server"), more);
             follows(&server, &remote, pki.files("chassis")).await;
         }
-        let stranger = Pki::new();
         let tls = TlsFiles { ca_cert: stranger.authority(), ..pki.files("chassis") };
         let (_server, remote) = serve(&pki.files("server"), &[]);
         let reason = refused(&remote, tls).await;
@@ -167,8 +168,8 @@ fn version_1_certificates_of_old_ovs_pki_are_good_on_both_sides() {
 
 #[test]
 fn a_version_1_certificate_whose_signature_is_not_the_authoritys_is_refused() {
+    let pki = Pki::new();
     within_a_minute(async {
-        let pki = Pki::new();
         pki.sign_version_1("server");
         let (pem, der) = (pki.path("server-cert.pem"), pki.path("server-cert.der"));
         let convert = |from: &[&str], to: &[&str]| run("openssl", &[&["x509"], from, to].concat());
@@ -185,8 +186,8 @@ fn a_version_1_certificate_whose_signature_is_not_the_authoritys_is_refused() {
 
 #[test]
 fn a_server_of_another_authority_is_refused_and_the_ca_file_is_named() {
+    let (ours, stranger) = (Pki::new(), Pki::new());
     within_a_minute(async {
-        let (ours, stranger) = (Pki::new(), Pki::new());
         let (_server, remote) = serve(&stranger.files("server"), &[]);
         let reason = refused(&remote, ours.files("chassis")).await;
         let authority = ours.authority();
@@ -203,8 +204,8 @@ fn a_server_of_another_authority_is_refused_and_the_ca_file_is_named() {
 
 #[test]
 fn an_expired_server_is_refused() {
+    let pki = Pki::new();
     within_a_minute(async {
-        let pki = Pki::new();
         pki.sign_expired("server");
         let (_server, remote) = serve(&pki.files("server"), &[]);
         let reason = refused(&remote, pki.files("chassis")).await;
@@ -214,8 +215,8 @@ fn an_expired_server_is_refused() {
 
 #[test]
 fn a_server_that_does_not_know_us_is_told_apart() {
+    let (pki, stranger) = (Pki::new(), Pki::new());
     within_a_minute(async {
-        let (pki, stranger) = (Pki::new(), Pki::new());
         let (_server, remote) = serve(&pki.files("server"), &[]);
         let tls = TlsFiles { ca_cert: pki.authority(), ..stranger.files("chassis") };
         let reason = refused(&remote, tls).await;
@@ -225,8 +226,8 @@ fn a_server_that_does_not_know_us_is_told_apart() {
 
 #[test]
 fn each_file_that_is_missing_or_wrong_is_named() {
+    let pki = Pki::new();
     within_a_minute(async {
-        let pki = Pki::new();
         let (_server, remote) = serve(&pki.files("server"), &[]);
         let good = pki.files("chassis");
         let none = pki.path("none.pem");
@@ -256,8 +257,8 @@ fn each_file_that_is_missing_or_wrong_is_named() {
 
 #[test]
 fn certificates_that_are_replaced_are_taken_up_by_the_next_attempt() {
+    let pki = Pki::new();
     within_a_minute(async {
-        let pki = Pki::new();
         let (_server, remote) = serve(&pki.files("server"), &[]);
         let mut tls = pki.files("chassis");
         tls.ca_cert = pki.path("ca.pem");

@@ -81,7 +81,7 @@ fn rows_that_refer_to_each_other_are_inserted_together_and_read_back_typed() {
         let row = &results.rows()[0];
         assert_eq!(row.uuid("_uuid"), Ok(uuids[2]));
         assert_eq!(row.integer("nb_cfg"), Ok(3));
-        assert_eq!(row.string("hostname").map(|text| &**text), Ok("host"));
+        assert_eq!(row.string("hostname"), Ok("host"));
         let encaps: std::collections::BTreeSet<_> = row.uuids("encaps").expect("UUIDs").collect();
         assert_eq!(encaps, uuids[..2].iter().copied().collect());
         let ids: Vec<_> = row.map("external_ids").expect("a map").iter().collect();
@@ -187,7 +187,7 @@ fn many_transactions_at_once_get_their_own_answers() {
                     let mut select = Transaction::new();
                     select.select("Address_Set", &[Clause::row(uuid)], Some(&["name"]));
                     let results = handle.transact(select).await.expect("a good transaction");
-                    assert_eq!(results.rows()[0].string("name").map(|n| &**n), Ok(&*name));
+                    assert_eq!(results.rows()[0].string("name"), Ok(&*name));
                 })
             })
             .collect();

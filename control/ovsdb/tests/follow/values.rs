@@ -61,7 +61,7 @@ fn inserted(kind: ColumnType, value: &Value) -> Result<Datum, String> {
     let text = json!({"T": {ROW: {"insert": {"c": value}}}}).to_string();
     let mut updates = parse(&shapes(kind), &text).map_err(|error| error.to_string())?;
     match updates.pop().map(|update| update.change) {
-        Some(RowChange::Insert(values)) => Ok(values[0].clone()),
+        Some(RowChange::Insert(row)) => Ok(row.get("c").unwrap()),
         other => Err(format!("{other:?}")),
     }
 }

@@ -90,7 +90,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         for change in changes {
             let Local { database, claimed, .. } = &mut self.local;
             claimed.retain(|_, (by, _)| *by != change.row);
-            for identity in change.new.iter().flat_map(|row| identities(row)) {
+            for identity in change.new.iter().flat_map(identities) {
                 if let Some(row) = database.holder(&identity).filter(|row| *row != change.row) {
                     claimed.insert(row, (change.row, identity.to_string()));
                     moved = true;
@@ -156,7 +156,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
 
     fn tell_claims(&mut self, changes: &[Change], now: Duration) {
         for change in changes.iter().filter(|change| &*change.table == "Port_Binding") {
-            self.claims.row(change.row, change.new.as_deref().map(PortRow::read_ours), now);
+            self.claims.row(change.row, change.new.as_ref().map(PortRow::read_ours), now);
         }
     }
 
@@ -189,7 +189,7 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         let names = self.compiler.names();
         let changes = self.local.learning.remember(now, &names);
         for change in &changes {
-            let new = change.new.as_deref();
+            let new = change.new.as_ref();
             match &*change.table {
                 "MAC_Binding" => self.local.learning.binding_row(change.row, new),
                 _ => self.local.learning.fdb_row(change.row, new),

@@ -110,7 +110,7 @@ fn execute(registration: &mut Registration, operations: &[Value]) {
 
 fn registered() -> Registration {
     let mut registration = Registration::new(&config());
-    let operations = registration.run(Duration::ZERO).unwrap();
+    let operations = registration.run(Duration::ZERO);
     execute(&mut registration, &operations);
     registration
 }
@@ -126,7 +126,7 @@ fn a_first_start_makes_chassis_private_and_one_encap_for_each_address() {
     assert!(!options[0].1.contains_key("is_default"));
     assert_eq!(options[1].1["is_default"], "true");
     assert_eq!(options[0].1["csum"], "true");
-    assert!(registration.run(Duration::ZERO).unwrap().is_empty(), "nothing is left to do");
+    assert!(registration.run(Duration::ZERO).is_empty(), "nothing is left to do");
 }
 
 #[test]
@@ -147,13 +147,13 @@ fn what_others_change_is_repaired_and_their_own_keys_are_left_alone() {
     row.other_config.insert("neutron:key".into(), "kept".into());
     row.hostname = "wrong".into();
     registration.chassis_row(uuid, Some(row));
-    let operations = registration.run(Duration::ZERO).unwrap();
+    let operations = registration.run(Duration::ZERO);
     execute(&mut registration, &operations);
     let row = &registration.chassis[&uuid];
     assert_eq!(row.other_config["ct-next-zone"], "true");
     assert_eq!(row.other_config["neutron:key"], "kept");
     assert_eq!(row.hostname, "hv1.example");
-    assert!(registration.run(Duration::ZERO).unwrap().is_empty());
+    assert!(registration.run(Duration::ZERO).is_empty());
 }
 
 #[test]
@@ -161,12 +161,12 @@ fn rows_that_others_delete_are_made_again() {
     let mut registration = registered();
     registration.chassis_row(registration.ours().unwrap(), None);
     registration.encaps.clear();
-    let operations = registration.run(Duration::ZERO).unwrap();
+    let operations = registration.run(Duration::ZERO);
     execute(&mut registration, &operations);
     let ours = registration.ours();
     assert!(ours.is_some());
     assert_eq!(registration.our_private().unwrap().1.chassis, ours);
-    assert!(registration.run(Duration::ZERO).unwrap().is_empty());
+    assert!(registration.run(Duration::ZERO).is_empty());
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn another_address_leaves_the_encap_that_stays_alone() {
         .replace("192.0.2.1,192.0.2.2", "192.0.2.1,192.0.2.3")
         .replace("ovn-encap-ip-default = \"192.0.2.2\"", "");
     registration.configure(&Config::parse(&text).unwrap());
-    let operations = registration.run(Duration::ZERO).unwrap();
+    let operations = registration.run(Duration::ZERO);
     assert_eq!(operations.len(), 2, "{operations:?}");
     execute(&mut registration, &operations);
     let encaps = registration.our_encaps();
@@ -186,32 +186,50 @@ fn another_address_leaves_the_encap_that_stays_alone() {
     assert!(encaps.contains_key(&"192.0.2.3".parse::<IpAddr>().unwrap()));
 }
 
+/// One chassis has our first address, another the second.
 #[test]
-fn an_encap_of_another_chassis_is_refused_with_its_owner_and_used_once_it_is_free() {
+fn an_encap_of_another_chassis_is_told_with_its_owner_and_used_once_it_is_free() {
     let mut registration = Registration::new(&config());
-    let theirs = Uuid::from_u128(7);
-    let row = EncapRow {
+    let row = |ip: &str, chassis: &str| EncapRow {
         kind: "geneve".into(),
-        ip: "192.0.2.1".into(),
+        ip: ip.into(),
         options: BTreeMap::new(),
-        chassis: "hv9".into(),
+        chassis: chassis.into(),
     };
-    registration.encap_row(theirs, Some(row));
-    let conflict = registration.run(Duration::ZERO).unwrap_err();
-    assert!(conflict.to_string().contains("192.0.2.1 for chassis hv9"), "{conflict}");
-    registration.encap_row(theirs, None);
-    assert!(!registration.run(Duration::ZERO).unwrap().is_empty());
+    let [first, second] = [7, 8].map(Uuid::from_u128);
+    registration.encap_row(first, Some(row("192.0.2.1", "hv8")));
+    registration.encap_row(second, Some(row("192.0.2.2", "hv9")));
+    let conflict = registration.conflict().unwrap().to_string();
+    assert!(conflict.contains("192.0.2.1 for chassis hv8"), "{conflict}");
+    assert!(registration.run(Duration::ZERO).is_empty(), "without an address there is no chassis");
+
+    registration.encap_row(first, None);
+    let conflict = registration.conflict().unwrap().to_string();
+    assert!(conflict.contains("192.0.2.2 for chassis hv9"), "{conflict}");
+    let operations = registration.run(Duration::ZERO);
+    execute(&mut registration, &operations);
+    registration.written(true, Duration::ZERO);
+    let addresses: Vec<String> =
+        registration.our_encaps().keys().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["192.0.2.1"], "the one that is free");
+    assert!(registration.run(Duration::ZERO).is_empty());
+
+    registration.encap_row(second, None);
+    assert_eq!(registration.conflict(), None);
+    let operations = registration.run(Duration::ZERO);
+    execute(&mut registration, &operations);
+    assert_eq!(registration.our_encaps().len(), 2);
 }
 
 #[test]
 fn only_one_write_is_under_way_and_a_refused_one_waits() {
     let mut registration = Registration::new(&config());
-    assert!(!registration.run(Duration::ZERO).unwrap().is_empty());
-    assert!(registration.run(Duration::ZERO).unwrap().is_empty());
+    assert!(!registration.run(Duration::ZERO).is_empty());
+    assert!(registration.run(Duration::ZERO).is_empty());
     registration.written(false, Duration::ZERO);
-    assert!(registration.run(Duration::ZERO).unwrap().is_empty());
+    assert!(registration.run(Duration::ZERO).is_empty());
     assert_eq!(registration.deadline(), Some(Duration::from_secs(1)));
-    assert!(!registration.run(Duration::from_secs(1)).unwrap().is_empty());
+    assert!(!registration.run(Duration::from_secs(1)).is_empty());
 }
 
 #[test]

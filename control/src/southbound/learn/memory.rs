@@ -9,7 +9,6 @@ use ovn_xdp_datapath::learn::Learned;
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::replica::Change;
 use ovn_xdp_ovsdb::value::Datum;
-use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -74,6 +73,6 @@ impl Learning {
             }
         };
         let table = row.table().clone();
-        Some(Change { table, row: uuid, old: None, new: Some(Arc::new(row)) })
+        Some(Change { table, row: uuid, old: None, new: Some(row) })
     }
 }

@@ -204,8 +204,8 @@ fn remember(learning: &mut Learning, now: Duration) -> usize {
     let changes = learning.remember(now, &Router);
     for change in &changes {
         match &*change.table {
-            "MAC_Binding" => learning.binding_row(change.row, change.new.as_deref()),
-            "FDB" => learning.fdb_row(change.row, change.new.as_deref()),
+            "MAC_Binding" => learning.binding_row(change.row, change.new.as_ref()),
+            "FDB" => learning.fdb_row(change.row, change.new.as_ref()),
             table => panic!("{table}"),
         }
     }

@@ -10,7 +10,7 @@ use ovn_xdp_port::{Ports, PortsConfig, PortsError};
 
 use crate::lab::stream::stream;
 use crate::lab::tunnel::Tunnel;
-use crate::lab::{Lab, exec, inside, ip, mac, ping, sysctl};
+use crate::lab::{Lab, exec, inside, ip, mac, ping, sysctl, wait_for};
 
 struct Host {
     ports: Ports,
@@ -187,6 +187,10 @@ fn tunnel_packets_over_ipv6_and_with_ipv4_options_are_taken_from_the_host() {
         second.ports.set_tunnel_addresses(addresses).unwrap();
         with_options.send_to(&vec![0; len], (ours[0], 6081)).unwrap();
         over_ipv6.send_to(&vec![0; len], (ours[1], 6081)).unwrap();
+        // IPv6's first packet waits for its next hop: both must be past the addresses.
+        wait_for("both tunnel packets at the worker", || {
+            second.ports.statistics().iter().map(|worker| worker.from_nic.get()).sum::<u64>() == 2
+        });
     }
     // What was sent while the addresses were ours never came.
     for receiver in [v4, v6] {
@@ -206,6 +210,47 @@ fn a_nic_gets_back_the_queues_that_it_had() {
     assert_eq!(rx(exec(&name, "ethtool -l nic")), "2");
     drop(ports);
     assert_eq!(rx(exec(&name, "ethtool -l nic")), "1");
+}
+
+/// A NIC spreads flows over its queues, of which it may have many more than there are workers.
+#[test]
+fn every_queue_of_a_nic_with_many_is_served() {
+    for (has, uses) in [(32, 32), (80, 64)] {
+        every_queue_is_served(has, uses);
+    }
+}
+
+fn every_queue_is_served(has: u32, uses: u32) {
+    const DATAGRAMS: u64 = 500;
+    let mut lab = Lab::new();
+    let (near, far) = (lab.namespace("near"), lab.namespace("far"));
+    let queues = format!("numrxqueues {has} numtxqueues {has}");
+    let there = format!("type veth peer name nic {queues} netns {far}");
+    ip(&near, &format!("link add nic {queues} {there}"));
+    for (number, host) in [(1, &near), (2, &far)] {
+        ip(host, &format!("address add 192.0.2.{number}/24 dev nic"));
+        ip(host, "link set nic up");
+    }
+    ping(&near, "192.0.2.2");
+    let config = PortsConfig { system_id: "queues".into(), ..PortsConfig::default() };
+    let mut ports = inside(&far, || Ports::open(config).unwrap());
+    ports.set_tunnel_addresses(&[[192, 0, 2, 2].into()]).unwrap();
+    let macs = [mac(&far, "nic"), mac(&near, "nic")];
+    let (local, remote) = ([192, 0, 2, 2].into(), [192, 0, 2, 1].into());
+    ports.start(vec![Tunnel { interface: InterfaceId(5), macs, local, remote }]).unwrap();
+    ports.open_nic("nic").unwrap();
+    assert_eq!(ports.report().0[1].queues, uses);
+    // A flow each.
+    for _ in 0..DATAGRAMS {
+        let sender = inside(&near, || UdpSocket::bind("0.0.0.0:0").unwrap());
+        sender.send_to(&[0; 100], "192.0.2.2:6081").unwrap();
+    }
+    let taken = |counters: Vec<(Counter, u64)>| {
+        counters.into_iter().find(|(counter, _)| *counter == Counter::FromNic).unwrap().1
+    };
+    wait_for("all datagrams", || taken(ports.counters().unwrap()) == DATAGRAMS);
+    let worker = &ports.statistics()[0];
+    wait_for(&format!("the worker to have all: {worker:?}"), || worker.from_nic.get() == DATAGRAMS);
 }
 
 #[test]

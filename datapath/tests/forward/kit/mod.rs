@@ -11,7 +11,7 @@ use ovn_xdp_datapath::frame::VlanHeader;
 use ovn_xdp_datapath::key::*;
 use ovn_xdp_datapath::learn::Learned;
 use ovn_xdp_datapath::memory::{MemoryFrame, MemoryIo, Sent};
-use ovn_xdp_datapath::program::{Op, Pipeline, Program};
+use ovn_xdp_datapath::program::{Op, Pipeline};
 use ovn_xdp_datapath::publish::*;
 use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_datapath::worker::{Worker, WorkerConfig};
@@ -64,16 +64,11 @@ pub fn is_not(field: Slice, value: u128) -> Literal {
 }
 
 pub fn one(field: Slice, value: u128, mask: u128, negated: bool) -> Literal {
-    Literal { field, values: Values::one(field, Masked { value: value & mask, mask }), negated }
+    Literal::new(field, Values::One(&Masked { value: value & mask, mask }), negated)
 }
 
 pub fn rule(priority: u16, literals: Vec<Literal>, ops: Vec<Op>) -> Rule {
-    Rule {
-        priority,
-        clauses: Arc::new([Clause(literals.into())]),
-        program: Arc::new(Program(ops.into())),
-        flow: FlowId(u128::from(priority)),
-    }
+    Rule::new(priority, &[Clause(literals.into())], ops.into(), FlowId(u128::from(priority)))
 }
 
 pub fn next(table: u8) -> Op {
@@ -89,8 +84,8 @@ pub fn tables(tables: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
     let apart = |mut rules: Vec<Rule>| {
         let mut known = BTreeSet::new();
         for (at, rule) in rules.iter_mut().enumerate() {
-            if !known.insert(rule.flow) {
-                rule.flow.0 |= (at as u128) << 32;
+            if !known.insert(rule.flow()) {
+                *rule = rule.of_flow(FlowId(rule.flow().0 | (at as u128) << 32));
             }
         }
         Arc::new(Table::new(rules))
@@ -206,8 +201,8 @@ pub fn router() -> Datapath {
     for (side, address) in [(1u128, ROUTER_A), (2, ROUTER_B)] {
         let leave = vec![
             Op::DecrementTtl,
-            Op::Load(field::ETH_SRC, mac(address)),
-            Op::Load(field::OUTPORT, side),
+            Op::load(field::ETH_SRC, mac(address)),
+            Op::load(field::OUTPORT, side),
             Op::Load(field::FLAGS.bits(0, 0).unwrap(), 1),
             next(3),
         ];

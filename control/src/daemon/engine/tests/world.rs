@@ -37,7 +37,7 @@ impl Compiler for FakeCompiler {
     fn verify(&mut self, changes: &[Change]) -> Result<(), Objection> {
         let wrong = changes.iter().find(|change| {
             let new = change.new.as_ref();
-            new.is_some_and(|row| row.string("match").is_ok_and(|text| **text == *"wrong"))
+            new.is_some_and(|row| row.string("match").is_ok_and(|text| text == "wrong"))
         });
         match wrong {
             Some(change) => Err(Objection { row: change.row, reason: "it is wrong".to_owned() }),
@@ -120,7 +120,7 @@ pub(super) struct World {
 }
 
 pub(super) fn change(table: &str, row: Uuid, new: Option<Row>) -> Change {
-    Change { table: table.into(), row, old: None, new: new.map(Arc::new) }
+    Change { table: table.into(), row, old: None, new }
 }
 
 pub(super) fn encap(ip: &str, chassis: &str) -> Row {
