@@ -22,10 +22,11 @@ use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_datapath::worker::{Worker, WorkerConfig, demux};
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
-/// Sockets that give the frame back to the bench.
+/// Sockets that give frames back to the bench.
 #[derive(Default)]
-struct Loop(Option<MemoryFrame>);
+struct Loop(Vec<MemoryFrame>);
 
 impl Io for Loop {
     type Frame = MemoryFrame;
@@ -40,15 +41,15 @@ impl Io for Loop {
 
     fn to_interface(&mut self, frame: MemoryFrame, _to: InterfaceId, vlan: Option<VlanHeader>) {
         black_box(vlan);
-        self.0 = Some(frame);
+        self.0.push(frame);
     }
 
     fn to_nic(&mut self, frame: MemoryFrame, _nic: u16) {
-        self.0 = Some(frame);
+        self.0.push(frame);
     }
 
     fn release(&mut self, frame: MemoryFrame) {
-        self.0 = Some(frame);
+        self.0.push(frame);
     }
 }
 
@@ -250,31 +251,45 @@ fn worker(acls: u32, capacity: usize) -> Worker {
     Worker::new(config, publisher.join(|| ()), learned)
 }
 
-/// Frames of many connections through one worker, one frame's memory used again and again.
+/// Frames that a worker is given at once.
+const BATCH: usize = 32;
+
+/// Frames of many connections through one worker, one at a time or a batch, whose memory is used
+/// again and again.
 struct Traffic {
     worker: Worker,
     io: Loop,
-    frame: Option<MemoryFrame>,
+    batch: Vec<(InterfaceId, Option<VlanHeader>, MemoryFrame)>,
     flow: u32,
     flows: u32,
+    stride: u32,
+    at_once: usize,
 }
 
 impl Traffic {
-    fn new(acls: u32, flows: u32) -> Self {
+    fn new(acls: u32, flows: u32, at_once: usize) -> Self {
         let worker = worker(acls, flows as usize * 2);
-        let frame = Some(MemoryFrame::new(&[0; 2048]));
-        let mut traffic = Self { worker, io: Loop::default(), frame, flow: 0, flows };
-        (0..flows).for_each(|_| traffic.step());
+        let io = Loop(vec![MemoryFrame::new(&[0; 2048]); at_once]);
+        let batch = Vec::with_capacity(at_once);
+        let mut traffic = Self { worker, io, batch, flow: 0, flows, stride: 1, at_once };
+        (0..flows.next_multiple_of(at_once as u32)).for_each(|_| traffic.step());
+        // Prime to all counts, and another than at first: neighbours in time are strangers in memory.
+        traffic.stride = 7919;
         traffic
     }
 
+    /// One frame more; the worker gets it when the batch is whole.
     fn step(&mut self) {
-        // A stride that is prime to all counts: neighbours in time are strangers in memory.
-        self.flow = (self.flow + 7919) % self.flows;
-        let mut one = self.frame.take().expect("the frame came back");
+        self.flow = (self.flow + self.stride) % self.flows;
+        let mut one = self.io.0.pop().expect("the frames came back");
         one.refill(&frame(self.flow));
-        self.worker.from_interface(1, InterfaceId(1), None, one, &mut self.io);
-        self.frame = self.io.0.take();
+        if self.at_once == 1 {
+            return self.worker.from_interface(1, InterfaceId(1), None, one, &mut self.io);
+        }
+        self.batch.push((InterfaceId(1), None, one));
+        if self.batch.len() == self.at_once {
+            self.worker.from_interfaces(1, &mut self.batch, &mut self.io);
+        }
     }
 }
 
@@ -282,15 +297,14 @@ impl Traffic {
 struct Inbound {
     worker: Worker,
     io: Loop,
-    frame: Option<MemoryFrame>,
     wire: Vec<u8>,
 }
 
 impl Inbound {
     fn new(csum: bool) -> Self {
-        let mut traffic = Traffic::new(1, 1);
+        let mut traffic = Traffic::new(1, 1, 1);
         traffic.step();
-        let mut wire = traffic.frame.take().expect("the frame came back").head().to_vec();
+        let mut wire = traffic.io.0.pop().expect("the frame came back").head().to_vec();
         if !csum {
             wire[40..42].fill(0);
         }
@@ -305,23 +319,22 @@ impl Inbound {
         publisher.publish(far);
         let (learned, _) = crossbeam_channel::bounded(16);
         let worker = Worker::new(WorkerConfig::default(), publisher.join(|| ()), learned);
-        let frame = Some(MemoryFrame::new(&[0; 2048]));
-        let mut inbound = Self { worker, io: Loop::default(), frame, wire };
+        let io = Loop(vec![MemoryFrame::new(&[0; 2048])]);
+        let mut inbound = Self { worker, io, wire };
         inbound.step();
         inbound
     }
 
     fn step(&mut self) {
-        let mut one = self.frame.take().expect("the frame came back");
+        let mut one = self.io.0.pop().expect("the frame came back");
         one.refill(&self.wire);
         self.worker.from_nic(1, 0, one, &mut self.io);
-        self.frame = self.io.0.take();
     }
 }
 
 /// A miss on every frame: a cache of one set, and many connections.
 fn misses(acls: u32) -> Traffic {
-    let mut traffic = Traffic::new(acls, 1);
+    let mut traffic = Traffic::new(acls, 1, 1);
     traffic.flows = 1 << 16;
     traffic
 }
@@ -358,9 +371,10 @@ fn allocations(name: &str, times: u64, mut run: impl FnMut()) -> f64 {
 }
 
 fn count() {
-    for flows in [1, 1_000, 100_000] {
-        let mut traffic = Traffic::new(1, flows);
-        let each = allocations(&format!("hit, {flows} connections"), 10_000, || traffic.step());
+    for (flows, at_once) in [(1, 1), (1_000, 1), (1_000, BATCH), (100_000, BATCH)] {
+        let mut traffic = Traffic::new(1, flows, at_once);
+        let name = format!("hit, {flows} connections, {at_once} at once");
+        let each = allocations(&name, 10_000, || traffic.step());
         assert_eq!(each, 0.0, "a hit allocates nothing");
         let hits = traffic.worker.counters().hits.get();
         assert!(hits >= 10_000, "only {hits} hits: the bench measures something else");
@@ -405,10 +419,12 @@ fn time(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hit");
     group.throughput(Throughput::Elements(1));
     for flows in [1, 1_000, 100_000, 1_000_000] {
-        let mut traffic = Traffic::new(1, flows);
-        group.bench_function(format!("{flows} connections"), |bencher| {
-            bencher.iter(|| traffic.step());
-        });
+        for at_once in [1, BATCH] {
+            let mut traffic = Traffic::new(1, flows, at_once);
+            group.bench_function(format!("{flows} connections, {at_once} at once"), |bencher| {
+                bencher.iter(|| traffic.step());
+            });
+        }
     }
     for (name, csum) in [("decap, checksum", true), ("decap, no checksum", false)] {
         let mut inbound = Inbound::new(csum);
@@ -431,18 +447,18 @@ fn time(criterion: &mut Criterion) {
         let payload = vec![7; length];
         let mut tunnel = tunnel();
         tunnel.csum = csum;
-        let outer = geneve::Outer::new(&tunnel, &link, key(1), 1, port_key(2), 40_000);
+        let outer = geneve::Outer::new(&tunnel, &link, key(1), 1, port_key(2));
         let outer = outer.expect("headers of one family");
         group.throughput(Throughput::Bytes(length as u64));
         group.bench_function(format!("encap {length} bytes, checksum {csum}"), |bencher| {
             bencher.iter_batched_ref(
                 || MemoryFrame::new(&payload),
-                |frame| outer.encapsulate(frame, Some(0)),
+                |frame| outer.encapsulate(frame, Some(0), 40_000),
                 BatchSize::SmallInput,
             );
         });
         let mut wire = MemoryFrame::new(&payload);
-        outer.encapsulate(&mut wire, Some(0)).expect("it fits");
+        outer.encapsulate(&mut wire, Some(0), 40_000).expect("it fits");
         group.bench_function(format!("decap {length} bytes, checksum {csum}"), |bencher| {
             bencher.iter(|| geneve::decapsulate(black_box(&wire)));
         });
@@ -452,13 +468,21 @@ fn time(criterion: &mut Criterion) {
 
 /// One claim, by name, as often as asked: what [`instructions`] measures.
 fn run(claim: &str, times: u32) {
-    let repeat = |step: &mut dyn FnMut()| (0..times).for_each(|_| step());
+    let repeat = |step: &mut dyn FnMut()| {
+        let start = Instant::now();
+        (0..times).for_each(|_| step());
+        println!("{:.1} ns", start.elapsed().as_nanos() as f64 / f64::from(times));
+    };
     let mut words = claim.split(' ');
     let kind = words.next().unwrap_or_default();
     let number = words.next().and_then(|word| word.parse().ok()).unwrap_or(1);
     match kind {
         "hit" => {
-            let mut traffic = Traffic::new(1, number);
+            let mut traffic = Traffic::new(1, number, 1);
+            repeat(&mut || traffic.step());
+        }
+        "batch" => {
+            let mut traffic = Traffic::new(1, number, BATCH);
             repeat(&mut || traffic.step());
         }
         "decap" => {

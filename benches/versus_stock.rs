@@ -6,8 +6,10 @@
 //! and VXLAN. Every figure is a ratio to a peer within its round; printed are the median and the
 //! spread over the rounds, and a drawing goes to `target/versus_stock.svg`.
 //!
-//! `cargo bench --bench versus_stock -- WORLD [MEASURE…]` runs one world alone, for a profiler.
-//! `VERSUS_ROUNDS` (default 5) and `VERSUS_SECONDS` per measurement (default 2) change the effort.
+//! `cargo bench --bench versus_stock -- [WORD…]` takes only the worlds and the lines whose names hold
+//! one of the words, such as `ovn-xdp AF_XDP UDP`; without a word for either, all of them.
+//! `VERSUS_ROUNDS` (default 5) and `VERSUS_SECONDS` per measurement (default 2) change the effort, and
+//! `VERSUS_OTHER` is the path of another build of ours, to be measured beside this one.
 
 #[path = "versus_stock/chart.rs"]
 mod chart;
@@ -16,7 +18,7 @@ mod measure;
 #[path = "versus_stock/world.rs"]
 mod world;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use measure::Measure;
 use std::time::Duration;
 use world::{Kind, World};
@@ -28,18 +30,24 @@ fn main() -> Result<()> {
     let seconds = setting("VERSUS_SECONDS", if rehearsal { 1 } else { 2 })?;
     let effort = Duration::from_secs(seconds as u64);
 
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    if let [world, measures @ ..] = wanted.as_slice() {
-        return one_world(world, measures, rounds, effort);
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let measures = chosen(Measure::ALL.to_vec(), Measure::label, &words);
+    let kinds = chosen(world::kinds(), Kind::label, &words);
+    let known = |word: &&String| {
+        let labels = world::kinds().into_iter().map(Kind::label);
+        labels.chain(Measure::ALL.map(Measure::label)).any(|label| label.contains(word.as_str()))
+    };
+    if let Some(word) = words.iter().find(|word| !known(word)) {
+        bail!("{word:?} is in the name of no world and of no line");
     }
     let mut worlds = Vec::new();
-    for kind in Kind::ALL {
+    for &kind in &kinds {
         eprintln!("building the world of {}", kind.label());
         worlds.push(World::new(kind)?);
     }
-    let mut table = Table::new(rounds);
+    let mut table = Table { rounds, measures, kinds, values: Vec::new() };
     for round in 0..rounds {
-        for measure in Measure::ALL {
+        for &measure in &table.measures {
             for world in &worlds {
                 let value = measure.take(world, effort)?;
                 eprintln!(
@@ -50,33 +58,26 @@ fn main() -> Result<()> {
                     value,
                     measure.unit()
                 );
-                table.record(measure, world.kind(), value);
+                table.values.push((measure, world.kind(), value));
             }
         }
     }
     table.print();
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/versus_stock.svg");
-    chart::draw(&table, &path)?;
-    println!("\ndrawn: {}", path.strip_prefix(env!("CARGO_MANIFEST_DIR"))?.display());
+    if table.is_whole() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/versus_stock.svg");
+        chart::draw(&table, &path)?;
+        println!("\ndrawn: {}", path.strip_prefix(env!("CARGO_MANIFEST_DIR"))?.display());
+    }
     Ok(())
 }
 
-/// For profilers: one world alone, and the measures whose labels hold one of the words.
-fn one_world(world: &str, measures: &[String], rounds: usize, effort: Duration) -> Result<()> {
-    let kind = Kind::ALL.into_iter().find(|kind| kind.label().contains(world));
-    let labels = Kind::ALL.map(Kind::label).join(", ");
-    let kind = kind.with_context(|| format!("{world:?} is none of: {labels}"))?;
-    let wanted = |measure: &Measure| {
-        measures.is_empty() || measures.iter().any(|word| measure.label().contains(word.as_str()))
-    };
-    let world = World::new(kind)?;
-    for _ in 0..rounds {
-        for measure in Measure::ALL.into_iter().filter(wanted) {
-            let value = measure.take(&world, effort)?;
-            println!("{:<28} {value:>10.2} {}", measure.label(), measure.unit());
-        }
+/// What has one of the words in its label, or all if nothing has.
+fn chosen<T: Copy>(mut all: Vec<T>, label: fn(T) -> &'static str, words: &[String]) -> Vec<T> {
+    let named = |one: &T| words.iter().any(|word| label(*one).contains(word.as_str()));
+    if all.iter().any(named) {
+        all.retain(named);
     }
-    Ok(())
+    all
 }
 
 fn setting(name: &str, default: usize) -> Result<usize> {
@@ -91,6 +92,8 @@ fn setting(name: &str, default: usize) -> Result<usize> {
 /// What was measured, by measure and world, a value a round.
 pub struct Table {
     rounds: usize,
+    measures: Vec<Measure>,
+    kinds: Vec<Kind>,
     values: Vec<(Measure, Kind, f64)>,
 }
 
@@ -103,12 +106,9 @@ pub struct Spread {
 }
 
 impl Table {
-    fn new(rounds: usize) -> Self {
-        Self { rounds, values: Vec::new() }
-    }
-
-    fn record(&mut self, measure: Measure, kind: Kind, value: f64) {
-        self.values.push((measure, kind, value));
+    /// Whether everything was measured that a drawing shows.
+    fn is_whole(&self) -> bool {
+        self.measures.len() == Measure::ALL.len() && self.kinds.len() >= Kind::ALL.len()
     }
 
     fn of(&self, measure: Measure, kind: Kind) -> Vec<f64> {
@@ -126,28 +126,20 @@ impl Table {
     }
 
     fn print(&self) {
-        println!(
-            "\n{:<28} {:>12} {:>24} {:>24} {:>24}",
-            format!("{} rounds", self.rounds),
-            "ours",
-            "times stock AF_PACKET",
-            "times stock AF_XDP",
-            "times kernel VXLAN"
-        );
-        for measure in Measure::ALL {
+        let peers = || self.kinds.iter().filter(|kind| **kind != Kind::Ours);
+        print!("\n{:<28} {:>12}", format!("{} rounds", self.rounds), "ours");
+        for peer in peers() {
+            print!(" {:>24}", format!("times {}", peer.label()));
+        }
+        println!();
+        for &measure in &self.measures {
             let ours = spread(self.of(measure, Kind::Ours)).median;
-            let cells = [Kind::StockPacket, Kind::StockXdp, Kind::Kernel].map(|peer| {
+            print!("{:<28} {:>12}", measure.label(), format!("{ours:.2} {}", measure.unit()));
+            for &peer in peers() {
                 let Spread { least, median, most } = self.ahead(measure, peer);
-                format!("{median:.2} ({least:.2} to {most:.2})")
-            });
-            println!(
-                "{:<28} {:>12} {:>24} {:>24} {:>24}",
-                measure.label(),
-                format!("{ours:.2} {}", measure.unit()),
-                cells[0],
-                cells[1],
-                cells[2]
-            );
+                print!(" {:>24}", format!("{median:.2} ({least:.2} to {most:.2})"));
+            }
+            println!();
         }
         println!(
             "\nA ratio above 1 means that ours is ahead; median (least to most) of the rounds."

@@ -11,7 +11,7 @@ const GOOD: [(&str, &str); 4] = [
 ];
 
 /// Key as the message names it, lines of TOML, the value as the message quotes it, what is allowed.
-const WRONG: [(&str, &str, &str, &str); 34] = [
+const WRONG: [(&str, &str, &str, &str); 37] = [
     ("system-id", "system-id = \"\"", "", "a name"),
     ("hostname", "hostname = 3", "3", "a host name"),
     ("ovn-remote", "ovn-remote = \"http:x\"", "http:x", "tcp:HOST:PORT"),
@@ -35,6 +35,9 @@ const WRONG: [(&str, &str, &str, &str); 34] = [
     ("ovn-match-northd-version", "ovn-match-northd-version = 0", "0", "true or false"),
     ("datapath.workers", "[datapath]\nworkers = 0", "0", "1 to 64"),
     ("datapath.cores", "[datapath]\ncores = [-1]", "-1", "core numbers"),
+    ("datapath.cores", "[datapath]\ncores = [0, 4095]", "4095", "core numbers, of [0"),
+    ("private-key", "private-key = \"/etc/hostname\"", "/etc/hostname", "private key"),
+    ("certificate", "certificate = \"/etc\"", "/etc", "certificate"),
     ("datapath.queues", "[datapath]\nqueues = \"all\"", "all", "to 64"),
     ("datapath.queues", "[datapath]\nqueues = 65", "65", "to 64"),
     ("datapath.queues", "[datapath]\nworkers = 4\nqueues = 2", "2", "4, the number of workers"),

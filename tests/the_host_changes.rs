@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ovn_xdp_kit::chassis::Chassis;
-use ovn_xdp_kit::link::{Mac, Underlay, mac};
+use ovn_xdp_kit::link::{Mac, Underlay, address, mac, mac_of, veth};
+use ovn_xdp_kit::namespace::Namespace;
+use ovn_xdp_kit::process;
 use ovn_xdp_kit::topology::{self, CHASSIS, PORTS, Workloads};
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::wait::{self, PATIENCE};
@@ -18,7 +20,7 @@ const EACH: Duration = Duration::from_millis(500);
 struct Lab {
     workloads: Workloads,
     hypervisors: [XdpChassis; 2],
-    _underlay: Underlay,
+    underlay: Underlay,
     _directory: tempfile::TempDir,
 }
 
@@ -45,7 +47,7 @@ impl Lab {
         for hypervisor in &mut hypervisors {
             hypervisor.start().unwrap();
         }
-        let lab = Self { workloads, hypervisors, _underlay: underlay, _directory: directory };
+        let lab = Self { workloads, hypervisors, underlay, _directory: directory };
         lab.reaches("after the start");
         lab
     }
@@ -93,7 +95,8 @@ fn tunnels_follow_the_underlays_links_addresses_routes_and_neighbours() {
     lab.reaches("after its NIC got another MAC address");
 
     lab.ip(0, "neigh flush all");
-    lab.ip(0, &format!("neigh del 192.0.2.2 dev {link}"));
+    // The daemon may have asked for it again by now, or not.
+    let _ = lab.hypervisors[0].namespace().ip(&format!("neigh del 192.0.2.2 dev {link}"));
     lab.reaches("after its neighbour was forgotten");
 
     lab.ip(0, &format!("link set dev {link} down"));
@@ -105,6 +108,51 @@ fn tunnels_follow_the_underlays_links_addresses_routes_and_neighbours() {
     lab.tunnel_waits(0);
     lab.ip(0, &format!("addr add 192.0.2.1/24 dev {link}"));
     lab.reaches("after its address was gone");
+}
+
+/// By a gateway, whose MAC address changes, by another device, and straight again.
+#[test]
+fn tunnels_follow_a_route_to_a_gateway_and_to_another_device() {
+    let lab = Lab::start();
+    let link = Underlay::LINK;
+    let gateway = Namespace::new("gateway").unwrap();
+    gateway.sysctl("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
+    gateway.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    gateway.sysctl("net/ipv4/conf/all/send_redirects", "0").unwrap();
+    gateway.sysctl("net/ipv4/conf/default/send_redirects", "0").unwrap();
+    lab.underlay.attach(&gateway).unwrap();
+    address(&gateway, link, [192, 0, 2, 254].into(), 24).unwrap();
+    let next_hop = |what: &str, wanted: String| {
+        wait::until(what, PATIENCE, || {
+            let show = lab.hypervisors[0].show().map_err(|error| format!("{error:#}"))?;
+            let tunnel = &show["tunnels"][0];
+            match [&tunnel["next_hop"], &tunnel["interface"]].iter().any(|it| **it == *wanted) {
+                true => Ok(()),
+                false => Err(format!("{tunnel:#}")),
+            }
+        })
+        .unwrap();
+        lab.reaches(what);
+    };
+    lab.ip(0, "route add 192.0.2.2/32 via 192.0.2.254");
+    let mac_of_gateway = || mac_of(&gateway, link).unwrap().to_string();
+    next_hop("the tunnel to go by the gateway", mac_of_gateway());
+
+    mac(&gateway, link, Mac([2, 0xee, 0, 0, 0, 9])).unwrap();
+    gateway.ip(&format!("link set dev {link} down")).unwrap();
+    gateway.ip(&format!("link set dev {link} up")).unwrap();
+    // As a router does that took over from another.
+    lab.ip(0, &format!("neigh replace 192.0.2.254 lladdr 02:ee:00:00:00:09 dev {link} nud stale"));
+    next_hop("the tunnel to go by the gateway's new address", mac_of_gateway());
+
+    let [hv1, hv2] = lab.hypervisors.each_ref().map(|hypervisor| hypervisor.namespace());
+    veth((hv1, "second"), (lab.underlay.namespace(), "hv1-second")).unwrap();
+    lab.underlay.namespace().ip("link set dev hv1-second master br0").unwrap();
+    lab.ip(0, "route replace 192.0.2.2/32 dev second src 192.0.2.1");
+    next_hop("the tunnel to go by another device", "second".into());
+
+    lab.ip(0, "link delete dev second");
+    next_hop("the tunnel to go straight again", mac_of(hv2, link).unwrap().to_string());
 }
 
 #[test]
@@ -163,6 +211,28 @@ fn no_frame_is_taken_for_one_of_an_interface_without_a_port_while_a_chassis_star
         assert_eq!(lab.hypervisors[0].drops("no-port").unwrap(), 0);
     }
     drop(stream);
+}
+
+/// What a guest receives of a stream comes in large pieces only if the trunk may hold frames until more
+/// have come: for the daemon as it is started on a host, whose /sys is its own.
+#[test]
+fn the_kernel_may_join_the_segments_of_a_stream_to_a_workload() {
+    let lab = Lab::start();
+    let chassis = &lab.hypervisors[0];
+    let links: Vec<String> = chassis
+        .namespace()
+        .ip("-brief link show type veth")
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split(['@', ' ']).next())
+        .map(str::to_owned)
+        .collect();
+    let trunk = links.iter().find(|link| link.starts_with("ovxt-")).expect("the trunk");
+    let mut cat = chassis.namespace().command("cat");
+    cat.arg(format!("/sys/class/net/{trunk}/gro_flush_timeout"));
+    let nanoseconds: u64 = process::run(&mut cat).unwrap().trim().parse().unwrap();
+    assert!(nanoseconds > 0, "{}", chassis.log());
+    assert!(!chassis.log().contains("not joined"), "{}", chassis.log());
 }
 
 #[test]

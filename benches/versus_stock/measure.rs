@@ -161,13 +161,19 @@ fn round_trip(from: &Workload, to: &Workload, effort: Duration) -> Result<f64> {
     Ok(mean.as_secs_f64() * 1e6)
 }
 
-/// Seconds that all processors together were not idle since the machine started (proc_stat(5)).
+/// Seconds that all processors together were not idle since some moment in the past (proc_stat(5)).
+/// The kernel measures idleness, and what the host took, in nanoseconds; time in user and system is
+/// only sampled, four times a hundredth of a second at best, by ticks that worlds with timers of
+/// their own may run in step with.
 fn busy() -> Result<f64> {
     const TICKS: f64 = 100.0;
     let text = std::fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().context("/proc/stat is empty")?;
     let fields: Vec<f64> = line.split_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
     ensure!(fields.len() >= 8, "/proc/stat has an unknown first line: {line}");
-    // user, nice, system, (idle, iowait,) irq, softirq
-    Ok((fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) / TICKS)
+    let processors = text.lines().skip(1).take_while(|line| line.starts_with("cpu")).count() as f64;
+    let uptime = std::fs::read_to_string("/proc/uptime")?;
+    let elapsed: f64 = uptime.split(' ').next().context("/proc/uptime is empty")?.parse()?;
+    // idle, iowait, steal
+    Ok(elapsed * processors - (fields[3] + fields[4] + fields[7]) / TICKS)
 }

@@ -11,7 +11,7 @@ use ovn_xdp_kit::wait::{self, PATIENCE};
 use ovn_xdp_kit::workload::{Addresses, Workload};
 use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SWITCH: &str = "lan";
@@ -22,6 +22,8 @@ const MTU: u32 = 1400;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Ours,
+    /// Another build of ours: [`other`].
+    Other,
     StockPacket,
     StockXdp,
     Kernel,
@@ -33,11 +35,22 @@ impl Kind {
     pub fn label(self) -> &'static str {
         match self {
             Self::Ours => "ovn-xdp",
+            Self::Other => "other build",
             Self::StockPacket => "stock AF_PACKET",
             Self::StockXdp => "stock AF_XDP",
             Self::Kernel => "kernel VXLAN",
         }
     }
+}
+
+/// The worlds that can be measured here.
+pub fn kinds() -> Vec<Kind> {
+    Kind::ALL.into_iter().chain(other().map(|_| Kind::Other)).collect()
+}
+
+/// The program of another build of ours, if the caller named one.
+fn other() -> Option<PathBuf> {
+    std::env::var_os("VERSUS_OTHER").map(PathBuf::from)
 }
 
 /// A running world. Fields are dropped in order: workloads first, then who forwards.
@@ -189,14 +202,15 @@ fn hypervisor(
         _ => Ports::Packet,
     };
     let remote = central.map(Central::remote).unwrap_or_default();
-    // One machine plays both hypervisors: their workers must not be pinned to the same core.
-    let cores = std::thread::available_parallelism()?.get();
-    let settings = format!("[datapath]\ncores = [{}]\n", n % cores);
+    // One machine plays both hypervisors: who forwards for one has a core, the other the next.
+    let core = n % std::thread::available_parallelism()?.get();
+    let settings = format!("[datapath]\ncores = [{core}]\n");
+    let binary = other().filter(|_| kind == Kind::Other);
     Ok(match kind {
-        Kind::Ours => Hypervisor::Chassis(Box::new(XdpChassis::new(
+        Kind::Ours | Kind::Other => Hypervisor::Chassis(Box::new(XdpChassis::new(
             underlay,
             XdpOptions {
-                binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
+                binary: binary.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_ovn-xdp"))),
                 name: &name,
                 remote: &remote,
                 address,
@@ -206,7 +220,7 @@ fn hypervisor(
         )?)),
         Kind::StockPacket | Kind::StockXdp => Hypervisor::Chassis(Box::new(StockChassis::new(
             underlay,
-            StockOptions { name: &name, remote: &remote, address, ports },
+            StockOptions { name: &name, remote: &remote, address, ports, core: Some(core) },
         )?)),
         Kind::Kernel => {
             let namespace = Namespace::new(&name)?;

@@ -269,9 +269,15 @@ impl Datapath {
         let mut section = reader.section("datapath");
         let workers: Option<u16> =
             section.optional("workers", "1 to 64", |v| reader::integer(v, 1, 64));
-        let cores = section.optional("cores", "a list of core numbers", |value| {
-            let list = value.as_array()?;
-            list.iter().map(|core| reader::integer(core, 0, 4095)).collect::<Option<Vec<u16>>>()
+        let usable = ovn_xdp_port::ports::usable_cores();
+        let allowed = format!("a list of core numbers, of {usable:?}");
+        let cores = section.optional("cores", &allowed, |value| {
+            let cores = value.as_array()?.iter().map(|core| reader::integer(core, 0, 65_535));
+            cores
+                .map(|core: Option<u16>| {
+                    core.filter(|core| usable.is_empty() || usable.contains(&usize::from(*core)))
+                })
+                .collect::<Option<Vec<u16>>>()
         });
         let least = i64::from(workers.unwrap_or(1));
         let allowed = format!("{least}, the number of workers, to 64");
@@ -417,19 +423,20 @@ fn interface_name(name: &str) -> bool {
 }
 
 fn tls(reader: &mut Reader<'_>, remote: Option<&str>) -> Option<Tls> {
-    const ALLOWED: &str = "the path of a PEM file that can be read";
     let needed = remote.is_some_and(|remote| remote.split(',').any(|r| r.starts_with("ssl:")));
-    let file = |value: &toml::Value| {
-        reader::text(value).map(PathBuf::from).filter(|path| std::fs::File::open(path).is_ok())
-    };
-    let mut get = |key| {
-        if needed {
-            reader.required(key, ALLOWED, file)
-        } else {
-            reader.optional(key, ALLOWED, file)
+    let mut get = |key, what: &str| {
+        let allowed = format!("the path of a PEM file with a {}", what.to_lowercase());
+        let file = |value: &toml::Value| {
+            let path = PathBuf::from(reader::text(value)?);
+            std::fs::read_to_string(&path).ok()?.contains(&format!("{what}-----")).then_some(path)
+        };
+        match needed {
+            true => reader.required(key, &allowed, file),
+            false => reader.optional(key, &allowed, file),
         }
     };
-    let (key, certificate, ca) = (get("private-key"), get("certificate"), get("ca-cert"));
+    let key = get("private-key", "PRIVATE KEY");
+    let (certificate, ca) = (get("certificate", "CERTIFICATE"), get("ca-cert", "CERTIFICATE"));
     Some(Tls { private_key: key?, certificate: certificate?, ca_cert: ca? })
 }
 

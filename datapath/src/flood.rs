@@ -8,22 +8,25 @@ use crate::rewrite::{into_frame, push};
 use crate::verdict::{Output, Source, Target, Verdict};
 use ovn_xdp_abi::drop::DropReason;
 
-/// A frame on its way out: its tag beside it, and its layers before any change.
-struct Leaving<F> {
-    frame: F,
-    vlan: Option<VlanHeader>,
-    layers: Layers,
+/// A frame on its way out.
+pub struct Leaving<F> {
+    /// The frame.
+    pub frame: F,
+    /// Its tag beside it.
+    pub vlan: Option<VlanHeader>,
+    /// Its layers, before any change.
+    pub layers: Layers,
+    /// Source port of the tunnel packet that it may become.
+    pub source_port: u16,
 }
 
-/// Sends `frame`, with the tag beside it, wherever `verdict` says; `built` are the frames that the
-/// walk made. Counts what was sent and what failed.
+/// Sends a frame wherever `verdict` says; `built` are the frames that the walk made. Counts what was
+/// sent and what failed.
 #[inline]
 pub fn deliver<I: Io>(
     verdict: &Verdict,
     built: &[Vec<u8>],
-    frame: I::Frame,
-    vlan: Option<VlanHeader>,
-    layers: &Layers,
+    leaving: Leaving<I::Frame>,
     counters: &WorkerCounters,
     io: &mut I,
 ) {
@@ -32,7 +35,7 @@ pub fn deliver<I: Io>(
         drops.count(drop.reason);
         drop.frames.add(1);
     }
-    let layers = *layers;
+    let Leaving { frame, vlan, layers, source_port } = leaving;
     let last = verdict.outputs.iter().rposition(|output| output.frame == Source::Arrived);
     let mut frame = Some(frame);
     for (index, output) in verdict.outputs.iter().enumerate() {
@@ -43,9 +46,9 @@ pub fn deliver<I: Io>(
                 } else {
                     frame.as_ref().and_then(|frame| io.duplicate(frame))
                 };
-                copy.map(|frame| Leaving { frame, vlan, layers })
+                copy.map(|frame| Leaving { frame, vlan, layers, source_port })
             }
-            Source::Built(at) => built.get(at).and_then(|bytes| written(bytes, io)),
+            Source::Built(at) => built.get(at).and_then(|bytes| written(bytes, source_port, io)),
         };
         match leaving {
             Some(leaving) => send(output, leaving, drops, counters, io),
@@ -84,7 +87,7 @@ fn send<I: Io>(
 
 #[inline]
 fn change<F: Frame>(output: &Output, leaving: &mut Leaving<F>) -> Result<(), DropReason> {
-    let Leaving { frame, vlan, layers } = leaving;
+    let Leaving { frame, vlan, layers, source_port } = leaving;
     output.rewrite.apply(frame, layers, vlan)?;
     match &output.target {
         Target::Interface { tag: None, .. } => Ok(()),
@@ -94,7 +97,7 @@ fn change<F: Frame>(output: &Output, leaving: &mut Leaving<F>) -> Result<(), Dro
         Target::Tunnel(outer) => {
             into_frame(frame, vlan)?;
             let tos = tos(frame.head());
-            outer.encapsulate(frame, tos)
+            outer.encapsulate(frame, tos, *source_port)
         }
     }
 }
@@ -115,12 +118,12 @@ fn tos(head: &[u8]) -> Option<u8> {
     None
 }
 
-fn written<I: Io>(bytes: &[u8], io: &mut I) -> Option<Leaving<I::Frame>> {
+fn written<I: Io>(bytes: &[u8], source_port: u16, io: &mut I) -> Option<Leaving<I::Frame>> {
     let layers = parse::parse(bytes, bytes.len(), None).ok()?.layers;
     let mut frame = io.allocate()?;
     if !frame.push_back(bytes) {
         io.release(frame);
         return None;
     }
-    Some(Leaving { frame, vlan: None, layers })
+    Some(Leaving { frame, vlan: None, layers, source_port })
 }

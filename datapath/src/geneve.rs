@@ -31,7 +31,7 @@ pub struct Outer {
     tos: Option<u8>,
     /// Over the IPv4 header, without what differs from frame to frame.
     ip_sum: Sum,
-    /// Over the pseudo header, UDP and Geneve, without the lengths.
+    /// Over the pseudo header, UDP and Geneve, without the source port and the lengths.
     udp_sum: Sum,
     /// NIC to send by.
     pub nic: u16,
@@ -41,7 +41,7 @@ pub struct Outer {
 
 impl Outer {
     /// Headers to the other end of `tunnel` by `link`, for packets of `datapath` from `inport` (0
-    /// for none) to `outport`; `source_port` is of UDP (RFC 8926, 3.3).
+    /// for none) to `outport`.
     ///
     /// # Errors
     /// [`DropReason::Internal`] if the tunnel's addresses are of different families.
@@ -51,7 +51,6 @@ impl Outer {
         datapath: DatapathKey,
         inport: u16,
         outport: PortKey,
-        source_port: u16,
     ) -> Result<Self, DropReason> {
         let mut bytes = [0; 14 + 40 + SHIM];
         bytes[..6].copy_from_slice(&link.destination);
@@ -81,7 +80,6 @@ impl Outer {
             _ => return Err(DropReason::Internal),
         };
         let shim = &mut bytes[udp_at..udp_at + SHIM];
-        shim[..2].copy_from_slice(&source_port.to_be_bytes());
         shim[2..4].copy_from_slice(&PORT.to_be_bytes());
         shim[8] = 2;
         shim[9] = CRITICAL;
@@ -134,13 +132,24 @@ impl Outer {
         }
     }
 
-    /// Puts the headers in front of a frame; `tos` is of its IP header, if it has one.
+    /// All but what differs from frame to frame.
+    pub fn headers(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Puts the headers in front of a frame; `tos` is of its IP header, if it has one, `source_port`
+    /// of UDP (RFC 8926, 3.3).
     ///
     /// # Errors
     /// [`DropReason::TooBig`] if the frame does not fit the path, [`DropReason::NoBuffer`] if it
     /// has no room in front.
     #[inline]
-    pub fn encapsulate<F: Frame>(&self, frame: &mut F, tos: Option<u8>) -> Result<(), DropReason> {
+    pub fn encapsulate<F: Frame>(
+        &self,
+        frame: &mut F,
+        tos: Option<u8>,
+        source_port: u16,
+    ) -> Result<(), DropReason> {
         let payload = frame.len();
         if payload > self.max_frame {
             return Err(DropReason::TooBig);
@@ -154,6 +163,7 @@ impl Outer {
         head[..len].copy_from_slice(&self.bytes[..len]);
         let udp_at = len - SHIM;
         let udp_len = (SHIM + payload) as u16;
+        head[udp_at..udp_at + 2].copy_from_slice(&source_port.to_be_bytes());
         head[udp_at + 4..udp_at + 6].copy_from_slice(&udp_len.to_be_bytes());
         if udp_at == 34 {
             head[15] = tos;
@@ -172,6 +182,7 @@ impl Outer {
             // Once in the pseudo header, once in UDP's own.
             sum.add_word(udp_len);
             sum.add_word(udp_len);
+            sum.add_word(source_port);
             sum.add(&frame.head()[len..]);
             frame.rest().for_each(|piece| sum.add(piece));
             let checksum = match sum.finish() {

@@ -10,7 +10,7 @@ use crate::answer;
 use crate::classify::{Domain, Found};
 use crate::counters::{PortCounters, WorkerCounters};
 use crate::field::{self, Context, GUARDED_SLOT, Slice, flag};
-use crate::geneve::{Outer, source_port};
+use crate::geneve::Outer;
 use crate::key::{DatapathKey, FlowId, InterfaceId, PortKey, TunnelId};
 use crate::learn::Learned;
 use crate::observe::{Decision, Lookup, Observer};

@@ -6,6 +6,7 @@ use crate::cache::Key;
 use crate::counters::WorkerCounters;
 use crate::flood;
 use crate::frame::VlanHeader;
+use crate::geneve;
 use crate::key::InterfaceId;
 use crate::memory::{MemoryFrame, MemoryIo, Sent};
 use crate::observe::Observer;
@@ -66,11 +67,12 @@ pub fn trace<O: Observer, S: Surroundings>(
             (Start::Ingress { interface, port, nested: false }, interface)
         }
     };
+    let hash = Key::interface(interface.0, &parsed).flow(seed);
     let packet = Packet {
         head: frame,
         parsed: &parsed,
         wire_len: frame.len() as u32 + if vlan.is_some() { 4 } else { 0 },
-        hash: Key::interface(interface.0, &parsed).flow(seed),
+        hash,
     };
     let walked = walk(generation, start, packet, surroundings, observer);
     let outputs = walked.verdict.outputs.iter();
@@ -83,8 +85,13 @@ pub fn trace<O: Observer, S: Surroundings>(
             arrival: None,
             ..walked.verdict.clone()
         };
-        let copy = io.receive(MemoryFrame::new(frame));
-        flood::deliver(&alone, &walked.built, copy, vlan, &parsed.layers, &counters, &mut io);
+        let arrived = flood::Leaving {
+            frame: io.receive(MemoryFrame::new(frame)),
+            vlan,
+            layers: parsed.layers,
+            source_port: geneve::source_port(hash),
+        };
+        flood::deliver(&alone, &walked.built, arrived, &counters, &mut io);
         let failed = || DropReason::ALL.iter().copied().find(|why| counters.dropped(*why) > 0);
         let frame = match io.sent.pop() {
             Some(Sent::Interface(_, vlan, bytes)) => Ok(on_the_wire(vlan, bytes)),

@@ -11,8 +11,10 @@ use crate::key::{DatapathKey, FlowId, InterfaceId, TunnelId};
 use crate::path::Path;
 use crate::publish::{Generation, Tag};
 use crate::rewrite::Rewrite;
+use foldhash::fast::FixedState;
 use ovn_xdp_abi::drop::DropReason;
 use smallvec::SmallVec;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// The end of a walk.
@@ -38,6 +40,41 @@ pub struct Verdict {
     pub rests_on: Box<[Dependency]>,
     /// Whether it may be kept at all.
     pub cacheable: bool,
+}
+
+impl Verdict {
+    /// A hash of what tells verdicts apart.
+    pub fn print(&self) -> u64 {
+        let mut hasher = FixedState::default().build_hasher();
+        self.path.as_ref().map(Arc::as_ptr).hash(&mut hasher);
+        self.drop.as_ref().map(Arc::as_ptr).hash(&mut hasher);
+        (self.guard, self.lengths).hash(&mut hasher);
+        self.rests_on.hash(&mut hasher);
+        for Output { rewrite, target, .. } in &*self.outputs {
+            (rewrite.link, rewrite.addresses, rewrite.ports).hash(&mut hasher);
+            match target {
+                Target::Interface { to, tag, .. } => (to, tag.map(|tag| tag.vid)).hash(&mut hasher),
+                Target::Tunnel(outer) => outer.headers().hash(&mut hasher),
+            }
+        }
+        hasher.finish()
+    }
+
+    /// Whether the two do the same, count in the same places and rest on the same.
+    pub fn is(&self, other: &Self) -> bool {
+        let counters = |verdict: &Self| {
+            let Self { drop, arrival, path, .. } = verdict;
+            let path = path.as_ref().map(Arc::as_ptr);
+            (drop.as_ref().map(Arc::as_ptr), arrival.as_ref().map(Arc::as_ptr), path)
+        };
+        counters(self) == counters(other)
+            && (self.guard, self.lengths) == (other.guard, other.lengths)
+            && (self.ttl_above, self.expires) == (other.ttl_above, other.expires)
+            && self.cacheable == other.cacheable
+            && self.rests_on == other.rests_on
+            && self.outputs.len() == other.outputs.len()
+            && self.outputs.iter().zip(&*other.outputs).all(|(one, other)| one.is(other))
+    }
 }
 
 /// What to send. Almost every verdict has one output, which is kept where the verdict is, so that a
@@ -97,6 +134,20 @@ pub struct Output {
     pub target: Target,
 }
 
+impl Output {
+    fn is(&self, other: &Self) -> bool {
+        let target = match (&self.target, &other.target) {
+            (
+                Target::Interface { to, tag, port },
+                Target::Interface { to: other_to, tag: other_tag, port: other_port },
+            ) => (to, tag) == (other_to, other_tag) && Arc::ptr_eq(port, other_port),
+            (Target::Tunnel(one), Target::Tunnel(other)) => one == other,
+            _ => false,
+        };
+        target && self.frame == other.frame && self.rewrite == other.rewrite
+    }
+}
+
 /// The frame that an output starts from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -124,7 +175,7 @@ pub enum Target {
 
 /// An object of a generation at an epoch; zero means that it was not there. Of shared sets, what
 /// they say of one value: other members come and go without it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Dependency {
     /// A workload interface.
     Interface(InterfaceId, u64),

@@ -5,9 +5,9 @@
 //! cached and holds is parsed, looked up once, changed and sent, without a lock or an allocation;
 //! any other walks the pipelines here and now.
 
-use crate::cache::{Cache, Entry, Key};
+use crate::cache::{Cache, Key};
 use crate::counters::{MOST_FLOW_DROPS, PortCounters, PortId, WorkerCounters};
-use crate::flood;
+use crate::flood::{self, Leaving};
 use crate::frame::{Frame, Io, VlanHeader};
 use crate::geneve;
 use crate::key::{DatapathKey, FlowId, InterfaceId, VlanId};
@@ -23,13 +23,14 @@ use crate::verdict::{Dependency, Drop, Target, Verdict};
 use crossbeam_channel::Sender;
 use hashbrown::HashMap;
 use ovn_xdp_abi::drop::DropReason;
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a worker is started with.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerConfig {
-    /// Verdicts that the cache holds at least.
+    /// Connections that the cache holds at least.
     pub cache_capacity: usize,
     /// Random, so that nobody can aim at a set of the cache.
     pub hash_seed: u64,
@@ -49,6 +50,8 @@ pub struct Worker {
     reader: Reader,
     generation: Arc<Generation>,
     cache: Cache,
+    /// Packets of a batch under way; empty between two.
+    batch: Vec<Option<Arrived>>,
     seed: u64,
     counters: Arc<WorkerCounters>,
     ports: HashMap<PortId, Arc<PortCounters>>,
@@ -67,6 +70,7 @@ impl Worker {
             reader,
             generation,
             cache: Cache::new(config.cache_capacity),
+            batch: Vec::new(),
             seed: config.hash_seed,
             counters: Arc::default(),
             ports: HashMap::new(),
@@ -90,32 +94,29 @@ impl Worker {
 
     #[cold]
     fn list(&mut self, question: u64) {
-        let connection = |entry: &Entry| {
-            let verdict = &entry.verdict;
-            Connection {
-                from: entry.key.from(),
-                fields: Box::new(entry.key.context()),
-                interfaces: verdict
-                    .outputs
-                    .iter()
-                    .filter_map(|output| match output.target {
-                        Target::Interface { to, .. } => Some(to),
-                        Target::Tunnel(_) => None,
-                    })
-                    .collect(),
-                tunnels: verdict
-                    .rests_on
-                    .iter()
-                    .filter_map(|it| match it {
-                        Dependency::Tunnel(id, _) => Some(*id),
-                        _ => None,
-                    })
-                    .collect(),
-                drop: verdict.drop.as_ref().map(|drop| (drop.reason, drop.flow)),
-                holds: verdict.rests_on.iter().all(|it| it.holds(&self.generation)),
-            }
+        let connection = |(key, verdict): (&Key, &Verdict)| Connection {
+            from: key.from(),
+            fields: Box::new(key.context()),
+            interfaces: verdict
+                .outputs
+                .iter()
+                .filter_map(|output| match output.target {
+                    Target::Interface { to, .. } => Some(to),
+                    Target::Tunnel(_) => None,
+                })
+                .collect(),
+            tunnels: verdict
+                .rests_on
+                .iter()
+                .filter_map(|it| match it {
+                    Dependency::Tunnel(id, _) => Some(*id),
+                    _ => None,
+                })
+                .collect(),
+            drop: verdict.drop.as_ref().map(|drop| (drop.reason, drop.flow)),
+            holds: verdict.rests_on.iter().all(|it| it.holds(&self.generation)),
         };
-        let connections = self.cache.entries().take(listing::MOST).map(connection).collect();
+        let connections = self.cache.connections().take(listing::MOST).map(connection).collect();
         self.counters.listing.give(question, connections);
         self.reader.tell();
     }
@@ -130,7 +131,7 @@ impl Worker {
         &self.counters
     }
 
-    /// Verdicts in the cache; walks all of it, so it is not for every packet.
+    /// Connections in the cache; walks all of it, so it is not for every packet.
     pub fn cached(&self) -> usize {
         self.cache.len()
     }
@@ -146,33 +147,109 @@ impl Worker {
         frame: I::Frame,
         io: &mut I,
     ) {
-        let parsed = match parse(frame.head(), frame.len(), vlan) {
-            Ok(parsed) => parsed,
-            Err(reason) => {
-                self.drop_at(interface, vlan, reason);
-                return io.release(frame);
+        match self.from_workload(now, interface, vlan, &frame) {
+            Ok(arrived) => self.forward(arrived, frame, io),
+            Err(()) => io.release(frame),
+        }
+    }
+
+    /// Handles frames from workloads, each with its interface and the tag beside it, and leaves the
+    /// vector empty. What the cache knows of them is fetched from memory for all of them at once.
+    pub fn from_interfaces<I: Io>(
+        &mut self,
+        now: u64,
+        frames: &mut Vec<(InterfaceId, Option<VlanHeader>, I::Frame)>,
+        io: &mut I,
+    ) {
+        let mut batch = std::mem::take(&mut self.batch);
+        for (interface, vlan, frame) in frames.iter() {
+            batch.push(self.from_workload(now, *interface, *vlan, frame).ok());
+        }
+        self.fetch(&batch);
+        for ((_, _, frame), arrived) in frames.drain(..).zip(batch.drain(..)) {
+            match arrived {
+                Some(arrived) => self.forward(arrived, frame, io),
+                None => io.release(frame),
             }
-        };
-        let key = Key::interface(interface.0, &parsed);
-        let arrived = Arrived { now, key, parsed, vlan, origin: Origin::Interface(interface) };
-        self.forward(arrived, frame, io);
+        }
+        self.batch = batch;
     }
 
     /// Handles a Geneve frame from a NIC.
     #[inline]
     pub fn from_nic<I: Io>(&mut self, now: u64, _nic: u16, mut frame: I::Frame, io: &mut I) {
-        let arrived = match self.unwrap(&mut frame) {
+        match self.from_tunnel(now, &mut frame) {
+            Ok(arrived) => self.forward(arrived, frame, io),
+            Err(()) => io.release(frame),
+        }
+    }
+
+    /// Handles Geneve frames from a NIC, and leaves the vector empty.
+    pub fn from_nics<I: Io>(
+        &mut self,
+        now: u64,
+        _nic: u16,
+        frames: &mut Vec<I::Frame>,
+        io: &mut I,
+    ) {
+        let mut batch = std::mem::take(&mut self.batch);
+        for frame in frames.iter_mut() {
+            batch.push(self.from_tunnel(now, frame).ok());
+        }
+        self.fetch(&batch);
+        for (frame, arrived) in frames.drain(..).zip(batch.drain(..)) {
+            match arrived {
+                Some(arrived) => self.forward(arrived, frame, io),
+                None => io.release(frame),
+            }
+        }
+        self.batch = batch;
+    }
+
+    /// Reads, for all of a batch before anything waits for one of them, what the cache keeps of each.
+    #[inline]
+    fn fetch(&self, batch: &[Option<Arrived>]) {
+        let hashes = || batch.iter().flatten().map(|arrived| arrived.hash);
+        black_box(hashes().fold(0, |read, hash| read ^ self.cache.approach(hash)));
+        black_box(hashes().fold(0, |read, hash| read ^ self.cache.reach(hash)));
+    }
+
+    #[inline]
+    fn from_workload<F: Frame>(
+        &mut self,
+        now: u64,
+        interface: InterfaceId,
+        vlan: Option<VlanHeader>,
+        frame: &F,
+    ) -> Result<Arrived, ()> {
+        match parse(frame.head(), frame.len(), vlan) {
+            Ok(parsed) => {
+                let key = Key::interface(interface.0, &parsed);
+                let hash = key.hash(self.seed);
+                let origin = Origin::Interface(interface);
+                Ok(Arrived { now, key, hash, parsed, vlan, origin })
+            }
+            Err(reason) => {
+                self.drop_at(interface, vlan, reason);
+                Err(())
+            }
+        }
+    }
+
+    #[inline]
+    fn from_tunnel<F: Frame>(&mut self, now: u64, frame: &mut F) -> Result<Arrived, ()> {
+        match self.unwrap(frame) {
             Ok((outer, parsed)) => {
+                self.counters.tunnel_rx.add(1);
                 let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
-                Arrived { now, key, parsed, vlan: None, origin: Origin::Tunnel(outer) }
+                let hash = key.hash(self.seed);
+                Ok(Arrived { now, key, hash, parsed, vlan: None, origin: Origin::Tunnel(outer) })
             }
             Err(reason) => {
                 self.counters.drops.count(reason);
-                return io.release(frame);
+                Err(())
             }
-        };
-        self.counters.tunnel_rx.add(1);
-        self.forward(arrived, frame, io);
+        }
     }
 
     /// Takes the outer headers off; the congestion mark goes into the inner packet (RFC 6040).
@@ -196,54 +273,40 @@ impl Worker {
 
     #[inline]
     fn forward<I: Io>(&mut self, arrived: Arrived, frame: I::Frame, io: &mut I) {
-        let Arrived { now, key, parsed, vlan, .. } = &arrived;
+        let Arrived { now, key, hash, parsed, vlan, .. } = &arrived;
         let wire_len = frame.len() as u32 + if vlan.is_some() { 4 } else { 0 };
-        let hash = key.hash(self.seed);
-        if let Some(place) = self.cache.find(hash, key)
-            && let Some(entry) = self.cache.entry(place)
+        if let Some(place) = self.cache.find(*hash, key)
+            && let Some(found) = self.cache.at(place)
         {
-            if entry.generation != self.generation.number
-                && entry.verdict.rests_on.iter().all(|it| it.holds(&self.generation))
+            let number = self.generation.number;
+            if *found.generation != number
+                && found.verdict.rests_on.iter().all(|it| it.holds(&self.generation))
             {
-                entry.generation = self.generation.number;
+                *found.generation = number;
             }
-            if entry.generation != self.generation.number {
+            if *found.generation != number {
                 self.counters.stale.add(1);
-            } else if holds(&entry.verdict, parsed, wire_len) && *now < entry.expires {
+            } else if holds(found.verdict, parsed, wire_len) && *now < found.expires {
                 self.counters.hits.add(1);
-                count_arrival(
-                    &entry.verdict,
-                    matches!(arrived.origin, Origin::Interface(_)),
-                    wire_len,
-                );
-                return flood::deliver(
-                    &entry.verdict,
-                    &[],
-                    frame,
-                    *vlan,
-                    &parsed.layers,
-                    &self.counters,
-                    io,
-                );
+                let from_workload = matches!(arrived.origin, Origin::Interface(_));
+                count_arrival(found.verdict, from_workload, wire_len);
+                let source_port = found.source_port;
+                let leaving = Leaving { frame, vlan: *vlan, layers: parsed.layers, source_port };
+                return flood::deliver(found.verdict, &[], leaving, &self.counters, io);
             } else {
                 self.counters.guard_misses.add(1);
             }
         } else {
             self.counters.misses.add(1);
         }
-        self.miss(&arrived, hash, wire_len, frame, io);
+        self.miss(&arrived, wire_len, frame, io);
     }
 
     #[inline(never)]
-    fn miss<I: Io>(
-        &mut self,
-        arrived: &Arrived,
-        hash: u64,
-        wire_len: u32,
-        frame: I::Frame,
-        io: &mut I,
-    ) {
-        let walked = match self.walk(arrived, wire_len, frame.head(), &mut ()) {
+    fn miss<I: Io>(&mut self, arrived: &Arrived, wire_len: u32, frame: I::Frame, io: &mut I) {
+        let Arrived { now, key, hash, parsed, vlan, origin } = arrived;
+        let flow = key.flow(self.seed);
+        let walked = match self.walk(arrived, flow, wire_len, frame.head(), &mut ()) {
             Ok(walked) => walked,
             Err(reason) => {
                 self.counters.drops.count(reason);
@@ -252,16 +315,16 @@ impl Worker {
         };
         let verdict = walked.verdict;
         for fact in walked.learned {
-            self.learner.report(arrived.now, fact, &self.counters);
+            self.learner.report(*now, fact, &self.counters);
         }
-        count_arrival(&verdict, matches!(arrived.origin, Origin::Interface(_)), wire_len);
-        let layers = &arrived.parsed.layers;
-        flood::deliver(&verdict, &walked.built, frame, arrived.vlan, layers, &self.counters, io);
+        count_arrival(&verdict, matches!(origin, Origin::Interface(_)), wire_len);
+        let source_port = geneve::source_port(flow);
+        let leaving = Leaving { frame, vlan: *vlan, layers: parsed.layers, source_port };
+        flood::deliver(&verdict, &walked.built, leaving, &self.counters, io);
         if verdict.cacheable && verdict.outputs.len() <= MOST_OUTPUTS {
-            let expires = arrived.now.saturating_add(verdict.expires);
-            let generation = self.generation.number;
-            let entry = Entry { key: arrived.key, verdict, generation, expires };
-            if self.cache.insert(hash, entry) {
+            let expires = now.saturating_add(verdict.expires);
+            let number = self.generation.number;
+            if self.cache.insert(*hash, *key, verdict, number, expires, source_port) {
                 self.counters.evictions.add(1);
             }
         }
@@ -270,6 +333,7 @@ impl Worker {
     fn walk<O: Observer>(
         &mut self,
         arrived: &Arrived,
+        hash: u64,
         wire_len: u32,
         head: &[u8],
         observer: &mut O,
@@ -284,7 +348,6 @@ impl Worker {
                 outport: outer.outport,
             },
         };
-        let hash = arrived.key.flow(self.seed);
         let packet = Packet { head, parsed: &arrived.parsed, wire_len, hash };
         let generation = Arc::clone(&self.generation);
         self.trail.clear();
@@ -333,14 +396,17 @@ pub fn demux(
 /// Verdicts with more outputs than this are walked each time, so that floods do not fill the cache.
 const MOST_OUTPUTS: usize = 64;
 
+#[derive(Debug)]
 struct Arrived {
     now: u64,
     key: Key,
+    hash: u64,
     parsed: Parsed,
     vlan: Option<VlanHeader>,
     origin: Origin,
 }
 
+#[derive(Debug)]
 enum Origin {
     Interface(InterfaceId),
     Tunnel(geneve::Arrival),

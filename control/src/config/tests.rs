@@ -93,6 +93,7 @@ fn each_wrong_key_of_a_section_is_named_with_its_section() {
     let cases = [
         ("[datapath]\nworkers = 0", "datapath.workers", "1 to 64"),
         ("[datapath]\ncores = [-1]", "datapath.cores", "core numbers"),
+        ("[datapath]\ncores = [0, 4095]", "datapath.cores", "core numbers, of [0"),
         ("[datapath]\nqueues = 65", "datapath.queues", "to 64"),
         ("[datapath]\nworkers = 4\nqueues = 2", "datapath.queues", "4, the number of workers"),
         ("[datapath]\npolling = \"never\"", "datapath.polling", "adaptive"),

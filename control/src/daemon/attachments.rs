@@ -150,4 +150,17 @@ impl Forward for Forwarder {
     fn from_nic<I: Io>(&mut self, now: u64, nic: u16, frame: I::Frame, io: &mut I) {
         self.0.from_nic(now, nic, frame, io);
     }
+
+    fn from_interfaces<I: Io>(
+        &mut self,
+        now: u64,
+        frames: &mut Vec<(InterfaceId, Option<VlanHeader>, I::Frame)>,
+        io: &mut I,
+    ) {
+        self.0.from_interfaces(now, frames, io);
+    }
+
+    fn from_nics<I: Io>(&mut self, now: u64, nic: u16, frames: &mut Vec<I::Frame>, io: &mut I) {
+        self.0.from_nics(now, nic, frames, io);
+    }
 }

@@ -26,12 +26,17 @@ fn own_sysfs() -> io::Result<()> {
         check(libc::unshare(libc::CLONE_NEWNS))?;
         let private = libc::MS_REC | libc::MS_PRIVATE;
         check(libc::mount(none, c"/".as_ptr(), none, private, none.cast()))?;
-        check(libc::mount(
+        let mounted = check(libc::mount(
             c"sysfs".as_ptr(),
             c"/sys".as_ptr(),
             c"sysfs".as_ptr(),
             libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
             none.cast(),
-        ))
+        ));
+        match mounted {
+            // It is there already, as on most hosts: what is mounted shows this very namespace.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+            mounted => mounted,
+        }
     }
 }

@@ -1,9 +1,16 @@
-//! How long an idle worker looks for work before it sleeps, learnt from how long it slept.
+//! What a worker without work does: looks again, sleeps until a frame wakes it, or naps.
 //!
 //! Looking pays only if work comes before a sleep and its wake-up would be over. A sleep that ended
 //! within the longest look makes the next look longer; one that lasted makes it shorter, down to
 //! none. So a busy worker does not sleep between frames, and one that serves a packet now and then
 //! does not burn a core for each.
+//!
+//! Where frames come thick, neither is good. Each look or wake-up finds a frame or two, and takes the
+//! core from whoever makes or takes them there; a receiver that waits for the core until the next tick
+//! loses what its socket has no room for. So the worker naps, as NICs moderate their interrupts: it
+//! cannot be woken for a while, frames gather, and others have the core in one stretch.
+
+use crate::worker::Polling;
 
 /// The longest look, in nanoseconds.
 const LONGEST: u64 = 20_000;
@@ -11,26 +18,80 @@ const LONGEST: u64 = 20_000;
 /// The shortest look but none.
 const SHORTEST: u64 = 5_000;
 
-/// See the module.
-#[derive(Clone, Copy, Debug, Default)]
+/// A nap, in nanoseconds; the most that it adds to a frame's way.
+const NAP: u64 = 200_000;
+
+/// Frames that a nap must gather to be worth more than its timer.
+const GATHERED: u64 = 10;
+
+/// The time over which frames are counted to tell how thick they come.
+const WINDOW: u64 = 1_000_000;
+
+/// What to do without work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rest {
+    /// Look again at once.
+    Look,
+    /// Sleep this many nanoseconds, whatever comes.
+    Nap(u64),
+    /// Sleep until something comes.
+    Sleep,
+}
+
+/// See the module. Times are nanoseconds of one clock.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    nanoseconds: u64,
+    polling: Polling,
+    look: u64,
+    idle_since: Option<u64>,
+    window_since: u64,
+    frames: u64,
+    thick: bool,
 }
 
 impl Patience {
-    /// How long to look now, in nanoseconds.
-    pub(crate) fn nanoseconds(self) -> u64 {
-        self.nanoseconds
+    pub(crate) fn new(polling: Polling) -> Self {
+        Self { polling, look: 0, idle_since: None, window_since: 0, frames: 0, thick: false }
+    }
+
+    /// Takes notice of a turn that began at `now` and served this many frames.
+    #[inline]
+    pub(crate) fn served(&mut self, now: u64, frames: usize) {
+        if frames > 0 {
+            self.idle_since = None;
+        }
+        self.frames += frames as u64;
+        let window = now - self.window_since;
+        if window >= WINDOW {
+            self.thick = self.frames.saturating_mul(NAP) >= GATHERED.saturating_mul(window);
+            self.window_since = now;
+            self.frames = 0;
+        }
+    }
+
+    /// What to do after a turn that began at `now` and found nothing.
+    pub(crate) fn rest(&mut self, now: u64) -> Rest {
+        let look = match self.polling {
+            Polling::Busy => return Rest::Look,
+            _ if self.thick => 0,
+            Polling::Adaptive => self.look,
+            Polling::Sleep => 0,
+        };
+        if now - *self.idle_since.get_or_insert(now) < look {
+            return Rest::Look;
+        }
+        self.idle_since = None;
+        if self.thick { Rest::Nap(NAP) } else { Rest::Sleep }
     }
 
     /// Takes notice of a sleep of this many nanoseconds.
     pub(crate) fn slept(&mut self, nanoseconds: u64) {
-        self.nanoseconds = if nanoseconds <= LONGEST {
-            (self.nanoseconds * 2).clamp(SHORTEST, LONGEST)
-        } else if self.nanoseconds < 2 * SHORTEST {
+        self.look = if nanoseconds <= LONGEST {
+            (self.look * 2).clamp(SHORTEST, LONGEST)
+        } else if self.look < 2 * SHORTEST {
             0
         } else {
-            self.nanoseconds / 2
+            self.look / 2
         };
     }
 }
@@ -39,13 +100,30 @@ impl Patience {
 mod tests {
     use super::*;
 
+    /// How long it looks before it sleeps.
+    fn look(patience: &mut Patience, now: u64) -> u64 {
+        (0..).step_by(1_000).find(|idle| patience.rest(now + idle) != Rest::Look).unwrap()
+    }
+
+    /// Serves `batch` frames each `pause` nanoseconds for 3 ms, and says what it would do then.
+    fn after(polling: Polling, batch: usize, pause: u64) -> (Patience, u64, Rest) {
+        let mut patience = Patience::new(polling);
+        let mut now = 77 * WINDOW;
+        for _ in 0..3 * WINDOW / pause {
+            patience.served(now, batch);
+            now += pause;
+        }
+        let rest = patience.rest(now);
+        (patience, now, rest)
+    }
+
     #[test]
     fn a_worker_whose_sleeps_are_short_looks_longer_and_longer() {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(Polling::Adaptive);
         let looks: Vec<_> = (0..4)
-            .map(|_| {
+            .map(|n| {
                 patience.slept(3_000);
-                patience.nanoseconds()
+                look(&mut patience, n * WINDOW)
             })
             .collect();
         assert_eq!(looks, [5_000, 10_000, 20_000, 20_000]);
@@ -53,14 +131,45 @@ mod tests {
 
     #[test]
     fn a_worker_that_waits_long_for_each_packet_soon_sleeps_at_once() {
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(Polling::Adaptive);
         (0..3).for_each(|_| patience.slept(1));
         let looks: Vec<_> = (0..4)
-            .map(|_| {
+            .map(|n| {
                 patience.slept(50_000);
-                patience.nanoseconds()
+                look(&mut patience, n * WINDOW)
             })
             .collect();
         assert_eq!(looks, [10_000, 5_000, 0, 0]);
+    }
+
+    #[test]
+    fn a_worker_lets_thick_frames_gather_and_is_woken_by_thin_ones() {
+        for polling in [Polling::Adaptive, Polling::Sleep] {
+            // 100 in a millisecond, one by one and in bursts.
+            assert_eq!(after(polling, 1, 10_000).2, Rest::Nap(NAP));
+            assert_eq!(after(polling, 50, 500_000).2, Rest::Nap(NAP));
+            // 20 in a millisecond, and the four of a question and its answer.
+            assert_eq!(after(polling, 10, 500_000).2, Rest::Sleep);
+            assert_eq!(after(polling, 1, 50_000).2, Rest::Sleep);
+            assert_eq!(after(polling, 4, 250_000).2, Rest::Sleep);
+        }
+        assert_eq!(after(Polling::Busy, 1, 10_000).2, Rest::Look);
+    }
+
+    #[test]
+    fn the_first_frame_after_a_pause_finds_a_worker_that_it_can_wake() {
+        let (mut patience, mut now, rest) = after(Polling::Adaptive, 1, 10_000);
+        let mut naps = 0;
+        let mut rest = rest;
+        while let Rest::Nap(time) = rest {
+            naps += 1;
+            now += time;
+            patience.served(now, 0);
+            rest = patience.rest(now);
+        }
+        assert!(naps as u64 * NAP <= 2 * WINDOW, "{naps} naps without a frame");
+        assert_eq!(rest, Rest::Sleep);
+        patience.served(now + 1, 1);
+        assert_ne!(patience.rest(now + 2), Rest::Nap(NAP));
     }
 }

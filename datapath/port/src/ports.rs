@@ -148,6 +148,11 @@ pub enum PortsError {
     System(#[from] io::Error),
 }
 
+/// The numbers of the cores that this process may use.
+pub fn usable_cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect()
+}
+
 struct Attached {
     device: String,
     ifindex: u32,

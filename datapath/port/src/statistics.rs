@@ -72,6 +72,8 @@ statistics! {
     send_stalls = "send-stalls";
     /// Times that the worker went to sleep.
     sleeps = "sleeps";
+    /// Times that the worker let frames gather.
+    naps = "naps";
     /// Buffers in the pool.
     free = "free";
     /// Buffers with the kernel, to receive into.

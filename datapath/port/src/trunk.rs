@@ -110,7 +110,7 @@ impl Trunk {
         object.verify_xdp("lower")?;
         object.attach_xdp("lower", &self.near, XdpMode::Driver)?;
         if let Err(error) = napi::hold(&self.near, GATHER) {
-            tracing::info!(device = self.near, %error, "segments to workloads are not joined");
+            tracing::warn!(device = self.near, %error, "segments to workloads are not joined");
         }
         netlink::set_up_quietly(self.ifindex).map_err(failed("setting it up"))
     }

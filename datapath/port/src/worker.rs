@@ -1,24 +1,25 @@
 //! The loop of a worker: one thread, its sockets, and the forwarder that decides about each frame.
 //!
-//! A batch is at most 64 frames of a lane; then the kernel is told, once, what to send. A worker
-//! without work spins, sleeps, or first one and then the other; an eventfd wakes it for everything
-//! that does not come from a socket.
+//! A batch is at most 64 frames of a lane; then the kernel is told, once, what to send. What a worker
+//! does without work, [`Patience`] says; an eventfd wakes it from a sleep for everything that does not
+//! come from a socket.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
 use crate::handover::Handover;
-use crate::patience::Patience;
+use crate::patience::{Patience, Rest};
 use crate::socket::XdpSocket;
 use crate::sockets::Sockets;
 use crate::statistics::WorkerStatistics;
-use crate::umem::Umem;
+use crate::umem::{Umem, UmemFrame};
 
 /// Frames of one lane before the others have their turn.
 const BATCH: usize = 64;
@@ -47,6 +48,25 @@ pub trait Forward: Send {
 
     /// A tunnel packet of a NIC, whole.
     fn from_nic<I: Io>(&mut self, now: u64, nic: u16, frame: I::Frame, io: &mut I);
+
+    /// Frames of workloads that came together; the vector is left empty.
+    fn from_interfaces<I: Io>(
+        &mut self,
+        now: u64,
+        frames: &mut Vec<(InterfaceId, Option<VlanHeader>, I::Frame)>,
+        io: &mut I,
+    ) {
+        for (from, vlan, frame) in frames.drain(..) {
+            self.from_interface(now, from, vlan, frame, io);
+        }
+    }
+
+    /// Tunnel packets that came together; the vector is left empty.
+    fn from_nics<I: Io>(&mut self, now: u64, nic: u16, frames: &mut Vec<I::Frame>, io: &mut I) {
+        for frame in frames.drain(..) {
+            self.from_nic(now, nic, frame, io);
+        }
+    }
 }
 
 /// What a worker does when there is nothing to do.
@@ -54,10 +74,10 @@ pub trait Forward: Send {
 pub enum Polling {
     /// Looks again at once: least latency, a whole core.
     Busy,
-    /// Looks for some microseconds if that has paid lately, then sleeps.
+    /// Looks for some microseconds if that has paid lately, then sleeps; naps where frames come thick.
     #[default]
     Adaptive,
-    /// Sleeps at once: least CPU time.
+    /// As adaptive, but never looks before it sleeps: least CPU time.
     Sleep,
 }
 
@@ -191,9 +211,10 @@ impl Seat {
         sockets.replenish();
         mailbox.collect(&mut sockets);
         drop(ready);
+        let mut batch = Batch::default();
         let mut waiting = Vec::new();
-        let mut idle_since = None;
-        let mut patience = Patience::default();
+        let mut patience = Patience::new(polling);
+        exact_timers();
         let mut sample_at = 0;
         while !mailbox.stop.load(Ordering::Acquire) {
             // In this order: what a generation names was put into the mailbox before.
@@ -201,70 +222,77 @@ impl Seat {
             mailbox.collect(&mut sockets);
             sockets.replenish();
             let now = monotonic();
-            let frames = batch(now, &mut sockets, &mut forward, &statistics);
+            let frames = turn(now, &mut sockets, &mut batch, &mut forward, &statistics);
             sockets.flush();
             sockets.account();
             if now >= sample_at {
                 sockets.sample_kernel();
                 sample_at = now + SAMPLE;
             }
+            patience.served(now, frames);
             if frames > 0 || sockets.has_unsent() {
-                idle_since = None;
                 continue;
             }
-            let spin = match polling {
-                Polling::Busy => u64::MAX,
-                Polling::Adaptive => patience.nanoseconds(),
-                Polling::Sleep => 0,
-            };
-            if now - *idle_since.get_or_insert(now) < spin {
-                std::hint::spin_loop();
-                continue;
-            }
-            idle_since = None;
-            if !sockets.has_received() {
-                statistics.sleeps.add(1);
-                let from = monotonic();
-                sleep(&mailbox, &sockets, &mut waiting);
-                patience.slept(monotonic() - from);
+            match patience.rest(now) {
+                Rest::Look => std::hint::spin_loop(),
+                Rest::Nap(nanoseconds) => {
+                    statistics.naps.add(1);
+                    std::thread::sleep(Duration::from_nanos(nanoseconds));
+                }
+                Rest::Sleep if sockets.has_received() => {}
+                Rest::Sleep => {
+                    statistics.sleeps.add(1);
+                    let from = monotonic();
+                    sleep(&mailbox, &sockets, &mut waiting);
+                    patience.slept(monotonic() - from);
+                }
             }
         }
         forward
     }
 }
 
-fn batch<F: Forward>(
+/// Frames of a lane on their way to the forwarder; empty between two.
+#[derive(Default)]
+struct Batch<'u> {
+    workloads: Vec<(InterfaceId, Option<VlanHeader>, UmemFrame<'u>)>,
+    tunnels: Vec<UmemFrame<'u>>,
+}
+
+fn turn<'u, F: Forward>(
     now: u64,
-    sockets: &mut Sockets<'_>,
+    sockets: &mut Sockets<'u>,
+    batch: &mut Batch<'u>,
     forward: &mut F,
     statistics: &WorkerStatistics,
 ) -> usize {
+    let Batch { workloads, tunnels } = batch;
     let mut frames = 0;
     for lane in 0..sockets.lanes() {
-        let mut count = 0;
         match sockets.nic_of(lane) {
             None => {
-                while count < BATCH
+                while workloads.len() < BATCH
                     && let Some(arrival) = sockets.receive_from_workload()
                 {
-                    forward.from_interface(now, arrival.from, arrival.vlan, arrival.frame, sockets);
-                    count += 1;
+                    workloads.push((arrival.from, arrival.vlan, arrival.frame));
                 }
-                statistics.from_workload.add(count as u64);
+                frames += workloads.len();
+                statistics.from_workload.add(workloads.len() as u64);
+                forward.from_interfaces(now, workloads, sockets);
             }
             Some(nic) => {
-                while count < BATCH
+                while tunnels.len() < BATCH
                     && let Some(frame) = sockets.receive(lane)
                 {
                     debug_assert!(!frame.is_empty());
-                    forward.from_nic(now, nic, frame, sockets);
-                    count += 1;
+                    tunnels.push(frame);
                 }
-                statistics.from_nic.add(count as u64);
+                frames += tunnels.len();
+                statistics.from_nic.add(tunnels.len() as u64);
+                forward.from_nics(now, nic, tunnels, sockets);
             }
         }
         sockets.release_received(lane);
-        frames += count;
     }
     frames
 }
@@ -281,6 +309,13 @@ fn sleep(mailbox: &Mailbox, sockets: &Sockets<'_>, waiting: &mut Vec<libc::pollf
     if ready > 0 && waiting[0].revents != 0 {
         mailbox.drain();
     }
+}
+
+/// The kernel may end the calling thread's sleeps 50 µs late, to save wake-ups; here it may not.
+fn exact_timers() {
+    let slack: libc::c_ulong = 1;
+    // SAFETY: one number, of the calling thread only. It fails only if the kernel lacks it.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack) };
 }
 
 fn monotonic() -> u64 {

@@ -217,8 +217,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         let tunnel = tunnel.ok_or(DropReason::Unbound)?;
         let link = tunnel.link.as_ref().ok_or(DropReason::NoNextHop)?;
         let inport = branch.context.get(field::INPORT) as u16;
-        let port = source_port(self.packet.hash);
-        let outer = Outer::new(tunnel, link, branch.datapath.key, inport, key, port)?;
+        let outer = Outer::new(tunnel, link, branch.datapath.key, inport, key)?;
         let growth =
             self.rewrite(branch).growth() + 4 * isize::from(self.bases[branch.base].popped);
         let most = outer.max_frame.saturating_add_signed(-growth);

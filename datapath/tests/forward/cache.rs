@@ -3,7 +3,8 @@
 use crate::kit::*;
 use ovn_xdp_datapath::field::{self, Slice};
 use ovn_xdp_datapath::frame::VlanHeader;
-use ovn_xdp_datapath::memory::MemoryFrame;
+use ovn_xdp_datapath::key::InterfaceId;
+use ovn_xdp_datapath::memory::{MemoryFrame, Sent};
 use ovn_xdp_datapath::program::{Op, Pipeline, Select};
 use ovn_xdp_datapath::publish::Generation;
 use ovn_xdp_datapath::worker::WorkerConfig;
@@ -234,4 +235,41 @@ fn the_cache_is_bounded_and_gives_up_what_was_not_used() {
     let counters = host.worker.counters();
     assert!(counters.evictions.get() > 900);
     assert!(counters.hits.get() > 900, "what is used stays: {}", counters.hits.get());
+}
+
+#[test]
+fn a_batch_does_what_its_frames_do_one_by_one() {
+    let to = |port: u16| {
+        let mut frame = udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+        frame[34..36].copy_from_slice(&port.to_be_bytes());
+        frame
+    };
+    let frames = [to(1), vec![1, 2, 3], to(2), to(1), to(3), to(2)];
+    let mut one_by_one = Host::new(hypervisor(1));
+    let sent: Vec<_> = frames.iter().flat_map(|frame| one_by_one.send(1, frame)).collect();
+    let mut host = Host::new(hypervisor(1));
+    for _ in 0..2 {
+        let batch = frames.iter().map(|bytes| host.io.receive(MemoryFrame::new(bytes)));
+        let mut batch: Vec<_> = batch.map(|frame| (InterfaceId(1), None, frame)).collect();
+        host.worker.from_interfaces(1, &mut batch, &mut host.io);
+        assert!(batch.is_empty());
+        assert_eq!(host.io.outstanding, 0);
+        assert_eq!(std::mem::take(&mut host.io.sent), sent);
+    }
+    assert_eq!(host.worker.counters().misses.get(), 3);
+    assert_eq!(host.worker.counters().hits.get(), 7);
+
+    let wire: Vec<_> = sent
+        .iter()
+        .filter_map(|sent| if let Sent::Nic(_, bytes) = sent { Some(bytes) } else { None })
+        .collect();
+    assert_eq!(wire.len(), 5);
+    let mut one_by_one = Host::new(hypervisor(2));
+    let sent: Vec<_> = wire.iter().flat_map(|frame| one_by_one.receive(frame)).collect();
+    let mut host = Host::new(hypervisor(2));
+    let mut batch: Vec<_> =
+        wire.iter().map(|bytes| host.io.receive(MemoryFrame::new(bytes))).collect();
+    host.worker.from_nics(1, 0, &mut batch, &mut host.io);
+    assert_eq!((batch.len(), host.io.outstanding), (0, 0));
+    assert_eq!((host.io.sent.len(), &host.io.sent), (5, &sent));
 }

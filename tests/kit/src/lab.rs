@@ -180,5 +180,8 @@ fn stock(
 ) -> Result<StockChassis> {
     let (name, _) = CHASSIS[index];
     let (remote, address) = (&central.remote(), options.family.address(index));
-    StockChassis::new(underlay, StockOptions { name, remote, address, ports: options.ports })
+    StockChassis::new(
+        underlay,
+        StockOptions { name, remote, address, ports: options.ports, core: None },
+    )
 }

@@ -149,13 +149,18 @@ pub fn unique(role: &str) -> String {
     format!("{PREFIX}{}-{number}-{role}", std::process::id())
 }
 
-/// Removes namespaces that processes which no longer exist have left behind.
+/// Removes namespaces and temporary directories that processes which no longer exist have left behind.
 fn remove_leftovers() {
-    for entry in fs::read_dir(MOUNTS).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if maker(&name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            remove(&name);
-        }
+    let gone = |pid: u32| !Path::new("/proc").join(pid.to_string()).exists();
+    let left = |directory: &Path| -> Vec<String> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| maker(name).is_some_and(gone)).collect()
+    };
+    left(Path::new(MOUNTS)).iter().for_each(|name| remove(name));
+    let temporary = std::env::temp_dir();
+    for name in left(&temporary) {
+        let _ = fs::remove_dir_all(temporary.join(name));
     }
 }
 
@@ -227,8 +232,10 @@ mod tests {
         dead.wait().unwrap();
         let left = format!("{PREFIX}{}-0-left", dead.id());
         process::run(Command::new("ip").args(["netns", "add", &left])).unwrap();
+        let directory = std::env::temp_dir().join(&left);
+        fs::create_dir(&directory).unwrap();
         remove_leftovers();
-        assert!(!Path::new(MOUNTS).join(&left).exists());
+        assert!(!Path::new(MOUNTS).join(&left).exists() && !directory.exists());
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub struct StockChassis {
     name: String,
     address: IpAddr,
     ports: Ports,
+    core: Option<usize>,
     switch: Option<Process>,
     controller: Option<Process>,
     _database: Server,
@@ -53,12 +54,14 @@ pub struct StockOptions<'a> {
     pub address: (IpAddr, u8),
     /// The kind of its ports.
     pub ports: Ports,
+    /// The core that its `ovs-vswitchd` is pinned to, if to any.
+    pub core: Option<usize>,
 }
 
 impl StockChassis {
     /// Starts a chassis on an underlay, and waits until its daemons answer.
     pub fn new(underlay: &Underlay, options: StockOptions<'_>) -> Result<Self> {
-        let StockOptions { name, remote, address: (address, prefix), ports } = options;
+        let StockOptions { name, remote, address: (address, prefix), ports, core } = options;
         let namespace = Namespace::new(name)?;
         namespace.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         underlay.attach(&namespace)?;
@@ -77,6 +80,7 @@ impl StockChassis {
             name: name.into(),
             address,
             ports,
+            core,
             namespace,
             directory,
             switch: None,
@@ -151,7 +155,14 @@ impl StockChassis {
 
     fn start_switch(&mut self) -> Result<()> {
         let directory = self.directory.path();
-        let mut command = self.namespace.command("ovs-vswitchd");
+        let mut command = match self.core {
+            None => self.namespace.command("ovs-vswitchd"),
+            Some(core) => {
+                let mut command = self.namespace.command("taskset");
+                command.args(["--cpu-list", &core.to_string(), "ovs-vswitchd"]);
+                command
+            }
+        };
         command.arg(format!("unix:{}", directory.join("conf.sock").display()));
         command.arg("--disable-system");
         command.arg(format!("--unixctl={}", directory.join("switch.ctl").display()));
