@@ -106,6 +106,11 @@ impl Outer {
         })
     }
 
+    /// All but what differs from frame to frame.
+    pub fn headers(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
     /// MAC address of the next hop.
     pub fn next_hop(&self) -> Mac {
         let [a, b, c, d, e, f, ..] = self.bytes;
@@ -130,11 +135,6 @@ impl Outer {
                 (Ipv6Addr::from(local).into(), Ipv6Addr::from(remote).into())
             }
         }
-    }
-
-    /// All but what differs from frame to frame.
-    pub fn headers(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
     }
 
     /// Puts the headers in front of a frame; `tos` is of its IP header, if it has one, `source_port`

@@ -67,13 +67,13 @@ pub fn trace<O: Observer, S: Surroundings>(
             (Start::Ingress { interface, port, nested: false }, interface)
         }
     };
-    let hash = Key::interface(interface.0, &parsed).flow(seed);
     let packet = Packet {
         head: frame,
         parsed: &parsed,
         wire_len: frame.len() as u32 + if vlan.is_some() { 4 } else { 0 },
-        hash,
+        hash: Key::interface(interface.0, &parsed).flow(seed),
     };
+    let source_port = geneve::source_port(packet.hash);
     let walked = walk(generation, start, packet, surroundings, observer);
     let outputs = walked.verdict.outputs.iter();
     let leaving = outputs.map(|output| {
@@ -85,13 +85,13 @@ pub fn trace<O: Observer, S: Surroundings>(
             arrival: None,
             ..walked.verdict.clone()
         };
-        let arrived = flood::Leaving {
+        let copy = flood::Leaving {
             frame: io.receive(MemoryFrame::new(frame)),
             vlan,
             layers: parsed.layers,
-            source_port: geneve::source_port(hash),
+            source_port,
         };
-        flood::deliver(&alone, &walked.built, arrived, &counters, &mut io);
+        flood::deliver(&alone, &walked.built, copy, &counters, &mut io);
         let failed = || DropReason::ALL.iter().copied().find(|why| counters.dropped(*why) > 0);
         let frame = match io.sent.pop() {
             Some(Sent::Interface(_, vlan, bytes)) => Ok(on_the_wire(vlan, bytes)),
