@@ -43,7 +43,7 @@ fn listed(field: Slice, values: impl Iterator<Item = u128>, negated: bool) -> Li
 fn range(field: Slice, mut low: u128, high: u128) -> Literal {
     let mut prefixes = Vec::new();
     while low <= high {
-        let widest = |bits: &u32| low % (1 << bits) == 0 && low + (1 << bits) - 1 <= high;
+        let widest = |bits: &u32| low.is_multiple_of(1 << bits) && low + (1 << bits) - 1 <= high;
         let bits = (0..field.width()).rev().find(widest).unwrap_or(0);
         prefixes.push(Masked { value: low, mask: field.ones() >> bits << bits });
         low += 1 << bits;
