@@ -233,7 +233,11 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
             // A choice among backends is only the same if it is made beforehand.
             let own = !network.backends.is_empty() || packet % 2 == 1;
             let (states, backend) = match own {
-                true => (states(&mut dice), network.backends.first()),
+                true => {
+                    let v6 = microflow.contains("ip6");
+                    let backend = network.backends.iter().find(|it| it.starts_with('[') == v6);
+                    (states(&mut dice), backend)
+                }
                 false => (Vec::new(), None),
             };
             let mut command = Command::new("ovn-trace");
