@@ -248,8 +248,13 @@ fn ours(cloud: &Cloud) -> Result<Measured> {
 fn stock(cloud: &Cloud) -> Result<Measured> {
     let (central, underlay) = (central(cloud)?, Underlay::new(1500)?);
     let remote = central.remote();
-    let options =
-        StockOptions { name: "hv1", remote: &remote, address: ADDRESS, ports: Ports::Packet };
+    let options = StockOptions {
+        name: "hv1",
+        remote: &remote,
+        address: ADDRESS,
+        ports: Ports::Packet,
+        core: None,
+    };
     let mut chassis = StockChassis::new(&underlay, options)?;
     for (link, port) in vms(cloud) {
         chassis.vsctl(&format!(

@@ -6,6 +6,7 @@ use crate::cache::Key;
 use crate::counters::WorkerCounters;
 use crate::flood;
 use crate::frame::VlanHeader;
+use crate::geneve;
 use crate::key::InterfaceId;
 use crate::memory::{MemoryFrame, MemoryIo, Sent};
 use crate::observe::Observer;
@@ -83,8 +84,10 @@ pub fn trace<O: Observer, S: Surroundings>(
             arrival: None,
             ..walked.verdict.clone()
         };
-        let copy = io.receive(MemoryFrame::new(frame));
-        flood::deliver(&alone, &walked.built, copy, vlan, &parsed.layers, &counters, &mut io);
+        let frame = io.receive(MemoryFrame::new(frame));
+        let source_port = geneve::source_port(packet.hash);
+        let copy = flood::Leaving { frame, vlan, layers: parsed.layers, source_port };
+        flood::deliver(&alone, &walked.built, copy, &counters, &mut io);
         let failed = || DropReason::ALL.iter().copied().find(|why| counters.dropped(*why) > 0);
         let frame = match io.sent.pop() {
             Some(Sent::Interface(_, vlan, bytes)) => Ok(on_the_wire(vlan, bytes)),
