@@ -202,7 +202,7 @@ fn change(central: &Central, dice: &mut Dice) -> Vec<&'static str> {
 
 #[test]
 fn every_step_of_a_real_northd_leaves_what_a_fresh_start_makes() {
-    const STEPS: usize = 70;
+    const STEPS: usize = 40;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let central = Central::new(Southbound::Standalone).unwrap();
     for chassis in [["hv1", "192.0.2.1"], ["hv2", "192.0.2.2"]] {
@@ -247,5 +247,5 @@ fn every_step_of_a_real_northd_leaves_what_a_fresh_start_makes() {
             grouped.extend(groups.map(|(uuid, _)| uuid));
         });
     }
-    assert!(updates > 120 && !grouped.is_empty(), "{updates} updates, {} groups", grouped.len());
+    assert!(updates > 80 && !grouped.is_empty(), "{updates} updates, {} groups", grouped.len());
 }
