@@ -1,9 +1,11 @@
 //! What a worker without work does: looks again, sleeps until a frame wakes it, or naps.
 //!
-//! Looking pays only if work comes before a sleep and its wake-up would be over. A sleep that ended
-//! within the longest look makes the next look longer; one that lasted makes it shorter, down to
-//! none. So a busy worker does not sleep between frames, and one that serves a packet now and then
-//! does not burn a core for each.
+//! Looking pays only if work comes before a sleep and its wake-up would be over. What comes next is
+//! learnt from what came after a wait like the last: the answer to a question that woke the worker
+//! comes soon, the next question does not. A sleep that was short makes the next look after such a
+//! wait twice as long as it would have had to be; one that lasted makes it shorter, down to none. So
+//! a worker does not sleep between a question and its answer, nor between the frames of a burst, and
+//! does not burn a core for each packet that comes now and then.
 //!
 //! Where frames come thick, neither is good. Each look or wake-up finds a frame or two, and takes the
 //! core from whoever makes or takes them there; a receiver that waits for the core until the next tick
@@ -12,8 +14,11 @@
 
 use crate::worker::Polling;
 
-/// The longest look, in nanoseconds.
-const LONGEST: u64 = 20_000;
+/// The longest look after a long wait, in nanoseconds: an answer's way over another hypervisor.
+const ANSWER: u64 = 150_000;
+
+/// The longest look after a short wait, in nanoseconds.
+const BURST: u64 = 20_000;
 
 /// The shortest look but none.
 const SHORTEST: u64 = 5_000;
@@ -42,7 +47,10 @@ pub(crate) enum Rest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     polling: Polling,
-    look: u64,
+    /// How long to look after a long wait, and after a short one.
+    look: [u64; 2],
+    /// Whether the last wait was a short one.
+    short: bool,
     idle_since: Option<u64>,
     window_since: u64,
     frames: u64,
@@ -51,14 +59,22 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(polling: Polling) -> Self {
-        Self { polling, look: 0, idle_since: None, window_since: 0, frames: 0, thick: false }
+        Self {
+            polling,
+            look: [0; 2],
+            short: false,
+            idle_since: None,
+            window_since: 0,
+            frames: 0,
+            thick: false,
+        }
     }
 
     /// Takes notice of a turn that began at `now` and served this many frames.
     #[inline]
     pub(crate) fn served(&mut self, now: u64, frames: usize) {
-        if frames > 0 {
-            self.idle_since = None;
+        if frames > 0 && self.idle_since.take().is_some() {
+            self.short = true;
         }
         self.frames += frames as u64;
         let window = now - self.window_since;
@@ -74,7 +90,7 @@ impl Patience {
         let look = match self.polling {
             Polling::Busy => return Rest::Look,
             _ if self.thick => 0,
-            Polling::Adaptive => self.look,
+            Polling::Adaptive => self.look[usize::from(self.short)],
             Polling::Sleep => 0,
         };
         if now - *self.idle_since.get_or_insert(now) < look {
@@ -86,12 +102,13 @@ impl Patience {
 
     /// Takes notice of a sleep of this many nanoseconds.
     pub(crate) fn slept(&mut self, nanoseconds: u64) {
-        self.look = if nanoseconds <= LONGEST {
-            (self.look * 2).clamp(SHORTEST, LONGEST)
-        } else if self.look < 2 * SHORTEST {
-            0
-        } else {
-            self.look / 2
+        let longest = if self.short { BURST } else { ANSWER };
+        let look = &mut self.look[usize::from(self.short)];
+        self.short = nanoseconds <= longest;
+        *look = match *look {
+            look if self.short => (2 * (look + nanoseconds)).clamp(SHORTEST, longest),
+            look if look < 2 * SHORTEST => 0,
+            look => look / 2,
         };
     }
 }
@@ -120,26 +137,43 @@ mod tests {
     #[test]
     fn a_worker_whose_sleeps_are_short_looks_longer_and_longer() {
         let mut patience = Patience::new(Polling::Adaptive);
+        patience.slept(3_000);
         let looks: Vec<_> = (0..4)
             .map(|n| {
                 patience.slept(3_000);
                 look(&mut patience, n * WINDOW)
             })
             .collect();
-        assert_eq!(looks, [5_000, 10_000, 20_000, 20_000]);
+        assert_eq!(looks, [6_000, 18_000, 20_000, 20_000]);
     }
 
     #[test]
     fn a_worker_that_waits_long_for_each_packet_soon_sleeps_at_once() {
         let mut patience = Patience::new(Polling::Adaptive);
-        (0..3).for_each(|_| patience.slept(1));
+        (0..4).for_each(|_| patience.slept(3_000));
         let looks: Vec<_> = (0..4)
             .map(|n| {
-                patience.slept(50_000);
+                patience.slept(500_000);
                 look(&mut patience, n * WINDOW)
             })
             .collect();
-        assert_eq!(looks, [10_000, 5_000, 0, 0]);
+        assert_eq!(looks, [6_000, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_worker_that_a_question_wakes_looks_for_the_answer_and_then_sleeps() {
+        let mut patience = Patience::new(Polling::Adaptive);
+        for _ in 0..2 {
+            patience.slept(5_000_000);
+            patience.slept(70_000);
+        }
+        patience.slept(5_000_000);
+        let question = 99 * WINDOW;
+        patience.served(question, 1);
+        assert_eq!(patience.rest(question + 1_000), Rest::Look);
+        assert_eq!(patience.rest(question + 80_000), Rest::Look);
+        patience.served(question + 90_000, 1);
+        assert_eq!(patience.rest(question + 91_000), Rest::Sleep);
     }
 
     #[test]
