@@ -378,7 +378,10 @@ fn count() {
         let each = allocations(&name, 10_000, || traffic.step());
         assert_eq!(each, 0.0, "a hit allocates nothing");
         let hits = traffic.worker.counters().hits.get();
-        assert!(hits >= 10_000, "only {hits} hits: the bench measures something else");
+        assert!(
+            hits > 10_000 - BATCH as u64,
+            "only {hits} hits: the bench measures something else"
+        );
     }
     for csum in [true, false] {
         let mut inbound = Inbound::new(csum);
