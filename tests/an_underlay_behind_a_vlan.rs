@@ -68,7 +68,7 @@ fn a_stock_chassis_is_reached_over_a_tagged_wire() {
 
     let ports = Ports::Packet;
     let address = ([192, 0, 2, 2].into(), 24);
-    let stock = StockOptions { name: "hv2", remote: &remote, address, ports };
+    let stock = StockOptions { name: "hv2", remote: &remote, address, ports, core: None };
     let mut hv2 = StockChassis::new(&underlay, stock).unwrap();
     let workloads = Workloads::start([&mut hv1, &mut hv2], topology::MTU).unwrap();
     hv1.start().unwrap();
