@@ -39,6 +39,18 @@ fn listed(field: Slice, values: impl Iterator<Item = u128>, negated: bool) -> Li
     Literal::new(field, Values::Any(&values), negated)
 }
 
+/// What lies between two values, as the fewest prefixes.
+fn range(field: Slice, mut low: u128, high: u128) -> Literal {
+    let mut prefixes = Vec::new();
+    while low <= high {
+        let widest = |bits: &u32| low.is_multiple_of(1 << bits) && low + (1 << bits) - 1 <= high;
+        let bits = (0..field.width()).rev().find(widest).unwrap_or(0);
+        prefixes.push(Masked { value: low, mask: field.ones() >> bits << bits });
+        low += 1 << bits;
+    }
+    Literal::new(field, Values::Any(&prefixes), false)
+}
+
 fn of(field: Slice, set: SharedSet) -> Literal {
     Literal::new(field, Values::Shared(set), false)
 }
@@ -170,6 +182,48 @@ fn cases() -> Vec<Case> {
         Sets::default(),
         numbers().map(|n| to(mask(n))).collect(),
         numbers().map(|n| to(n * 2)).collect(),
+    );
+    let port = |n: u128| packet(&[V4, (field::IP_PROTO, 6), (field::TP_DST, n)]);
+    case(
+        "65,536 masks, every one of a port",
+        rules((0..65_536).map(|n| vec![under(field::TP_DST, u128::MAX, n)]).skip(1)),
+        Sets::default(),
+        numbers().map(|n| port(n | 1)).collect(),
+        vec![port(0)],
+    );
+    case(
+        "40 masks, a rule each",
+        rules((0..40).map(|n| vec![is(V4.0, V4.1), under(field::IP4_DST, u128::MAX, mask(n))])),
+        Sets::default(),
+        numbers().map(|n| to(mask(n % 40))).collect(),
+        numbers().map(|n| to(n * 2)).collect(),
+    );
+    case(
+        "2,000 port ranges",
+        rules(
+            (0..2000u128).map(|n| {
+                vec![is(field::IP_PROTO, 6), range(field::TP_DST, n * 16, n * 16 + n % 100)]
+            }),
+        ),
+        Sets::default(),
+        numbers().map(|n| port(n % 2000 * 16)).collect(),
+        numbers().map(|n| port(n + 40_000)).collect(),
+    );
+    let mut sets = Sets::default();
+    (0..10_000u32).for_each(|n| {
+        let (field, set) = match n % 2 {
+            0 => (field::INPORT, ports(n)),
+            _ => (field::IP4_DST, addresses(20_000 + n)),
+        };
+        sets.insert(set, whole(field, 7));
+    });
+    let both = |n| vec![of(field::INPORT, ports(n)), of(field::IP4_DST, addresses(20_000 + n))];
+    case(
+        "10,000 pairs of sets, of each of which one holds",
+        rules((0..10_000u32).map(both).chain([vec![is(field::IP4_DST, 8)]])),
+        sets,
+        vec![packet(&[V4, (field::INPORT, 7), (field::IP4_DST, 8)])],
+        vec![packet(&[V4, (field::INPORT, 7), (field::IP4_DST, 7)])],
     );
     let low = |n: u128| (n / 2..n / 2 + 4).map(|at| (at * 37) % 65_536);
     case(

@@ -268,6 +268,10 @@ impl Read {
 }
 
 impl Socket {
+    fn is_given(&self) -> bool {
+        self.socket.is_some() || self.config.is_some()
+    }
+
     fn socket(&self) -> anyhow::Result<PathBuf> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());

@@ -2,10 +2,14 @@
 //! reads is missing (FF-*), so that no cluster is downgraded by it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ovn_xdp_kit::central::{Central, Southbound};
+use ovn_xdp_kit::chassis::Chassis;
+use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::link::Underlay;
 use ovn_xdp_kit::pki::Identity;
+use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::wait::{self, PATIENCE};
 use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
 
@@ -60,6 +64,65 @@ fn a_chassis_joins_by_unix_tcp_and_tls() {
         chassis.leave().unwrap();
         assert_eq!(central.sb("--bare --columns=name list Chassis").unwrap().trim(), "");
         assert_eq!(central.sb("--bare --columns=name list Chassis_Private").unwrap().trim(), "");
+    }
+}
+
+/// CH-6: what a daemon that comes back at once leaves behind is what it finds.
+#[test]
+fn a_chassis_that_leaves_for_a_restart_keeps_its_rows_and_ports() {
+    let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
+    let mut mixed = Mixed::start(binary, LabOptions::default()).unwrap();
+    let rows = |mixed: &Mixed| {
+        let chassis = mixed.central.sb("--columns=_uuid,encaps find Chassis name=hv1");
+        let private = mixed.central.sb("--columns=_uuid find Chassis_Private name=hv1");
+        let port = mixed.central.sb("--columns=chassis,up find Port_Binding logical_port=vm1-red");
+        [chassis, private, port].map(Result::unwrap)
+    };
+    let before = rows(&mixed);
+    mixed.hv1.leave_for_a_restart().unwrap();
+    assert_eq!(rows(&mixed), before);
+    mixed.hv1.start().unwrap();
+    mixed.central.sync_chassis().unwrap();
+    assert_eq!(rows(&mixed), before);
+    reaches(&mixed);
+}
+
+/// CH-8: the stock chassis follows, and so does what it sends.
+#[test]
+fn another_tunnel_address_is_taken_up_while_the_chassis_runs() {
+    let binary = Path::new(env!("CARGO_BIN_EXE_ovn-xdp"));
+    let mut mixed = Mixed::start(binary, LabOptions::default()).unwrap();
+    reaches(&mixed);
+    let link = Underlay::LINK;
+    mixed.hv1.namespace().ip(&format!("address add 192.0.2.11/24 dev {link}")).unwrap();
+    mixed.hv1.reconfigure("192.0.2.1", "192.0.2.11").unwrap();
+    wait::until("the Encap of the other address", PATIENCE, || {
+        let encaps = mixed.central.sb("--bare --columns=ip find Encap chassis_name=hv1");
+        match encaps.map_err(|error| format!("{error:#}"))?.trim() {
+            "192.0.2.11" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .unwrap();
+    mixed.hv1.namespace().ip(&format!("address del 192.0.2.1/24 dev {link}")).unwrap();
+    mixed.hv1.namespace().ip(&format!("address replace 192.0.2.11/24 dev {link}")).unwrap();
+    mixed.central.sync_chassis().unwrap();
+    reaches(&mixed);
+}
+
+/// A container of ours and one of the stock chassis reach each other, both ways.
+fn reaches(mixed: &Mixed) {
+    for (from, to) in [("vm1-red", "vm2-red"), ("vm2-red", "vm1-red")] {
+        let target = mixed.workload(to).addresses().v4.into();
+        let from = mixed.workload(from).namespace();
+        wait::until("the far container to answer", PATIENCE, || {
+            let pings = traffic::ping(from, target, 1, Duration::from_millis(500));
+            match pings.map_err(|error| format!("{error:#}"))?.received {
+                1 => Ok(()),
+                _ => Err(format!("{:#}", mixed.hv1.show().unwrap_or_default()["tunnels"])),
+            }
+        })
+        .unwrap();
     }
 }
 

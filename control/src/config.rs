@@ -205,7 +205,8 @@ impl Config {
         })
     }
 
-    /// Keys whose new value takes effect only after a restart: all but `[[interface]]`.
+    /// Keys whose new value takes effect only after a restart; interfaces and tunnel addresses are not
+    /// among them.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let mut keys = Vec::new();
         let mut differs = |key, changed: bool| {

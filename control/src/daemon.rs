@@ -15,6 +15,7 @@ pub mod parts;
 pub mod quiet;
 mod read;
 mod report;
+mod trace;
 
 use crate::api::command::{self, Command, Section};
 use crate::api::unixctl::{Answer, ApiError, Request, Server};
@@ -114,6 +115,7 @@ pub struct Daemon {
     schema: Option<String>,
     answers: local::Answers,
     listings: connections::Listings,
+    traces: Vec<trace::Asked>,
     events: events::Events,
     writes: FuturesUnordered<Written>,
     jitter: RandomState,
@@ -176,6 +178,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         schema: None,
         answers: local::Answers::default(),
         listings: connections::Listings::default(),
+        traces: Vec::new(),
         events: events::Events::default(),
         writes: FuturesUnordered::new(),
         jitter: RandomState::new(),
@@ -240,6 +243,7 @@ impl Daemon {
             }
             self.settle_answers();
             self.settle_listings();
+            self.settle_traces();
             self.tell_watchers();
             let due = [self.engine.deadline(), self.events.deadline()].into_iter().flatten().min();
             let due = due.map(|due| self.started + due);
@@ -429,6 +433,7 @@ impl Daemon {
             Ok(Command::Read { section: Section::Connections, json, .. }) => {
                 return self.list_connections(json, answer);
             }
+            Ok(Command::Trace(question)) => return self.traces.push((question, answer)),
             Ok(Command::Watch(wish)) => {
                 let receiver = self.events.watch(wish, self.scene());
                 Ok(Answer::Stream("watching".into(), receiver))
@@ -479,6 +484,7 @@ impl Daemon {
             Command::LogSet(_)
             | Command::Databases
             | Command::Schema
+            | Command::Trace(_)
             | Command::Transact { .. }
             | Command::Watch(_) => String::new(),
         }

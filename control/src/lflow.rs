@@ -7,9 +7,7 @@
 use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_logical::action::{Actions, OptionTable, Parameters, Position, parse_actions};
-use ovn_xdp_logical::canonical::{
-    AnnotateError, Canonical, MicroflowError, Names, microflow, parse,
-};
+use ovn_xdp_logical::canonical::{AnnotateError, Canonical, MicroflowError, Names, parse};
 use ovn_xdp_logical::error::Error;
 use ovn_xdp_logical::set::member;
 use ovn_xdp_logical::symbol::Symbols;
@@ -185,7 +183,7 @@ impl Lflow {
     /// If the text does not describe one packet.
     pub fn microflow(&self, text: &str) -> Result<Step, MicroflowError> {
         let port = |name: &str| Some(self.key(name));
-        let context = microflow(text, self.symbols, &self.names, &port)?;
+        let context = parse(text, self.symbols, &self.names)?.microflow(self.symbols, &port)?;
         Ok(Step::Evaluate(Box::new(context)))
     }
 

@@ -8,7 +8,7 @@ use crate::checksum::{Sum, internet, pseudo_header};
 use crate::frame::Frame;
 use crate::key::{DatapathKey, PortKey};
 use crate::parse::{Parsed, ethertype, protocol};
-use crate::publish::{Link, Tunnel};
+use crate::publish::{Link, Mac, Tunnel};
 use crate::rewrite::Rewrite;
 use ovn_xdp_abi::drop::DropReason;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -109,6 +109,32 @@ impl Outer {
     /// All but what differs from frame to frame.
     pub fn headers(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+
+    /// MAC address of the next hop.
+    pub fn next_hop(&self) -> Mac {
+        let [a, b, c, d, e, f, ..] = self.bytes;
+        [a, b, c, d, e, f]
+    }
+
+    /// Our end and the other end of the tunnel.
+    pub fn ends(&self) -> (IpAddr, IpAddr) {
+        fn pair<const N: usize>(bytes: &[u8]) -> ([u8; N], [u8; N]) {
+            let (mut local, mut remote) = ([0; N], [0; N]);
+            local.copy_from_slice(&bytes[..N]);
+            remote.copy_from_slice(&bytes[N..2 * N]);
+            (local, remote)
+        }
+        match usize::from(self.len) - SHIM {
+            34 => {
+                let (local, remote) = pair::<4>(&self.bytes[26..34]);
+                (Ipv4Addr::from(local).into(), Ipv4Addr::from(remote).into())
+            }
+            _ => {
+                let (local, remote) = pair::<16>(&self.bytes[22..54]);
+                (Ipv6Addr::from(local).into(), Ipv6Addr::from(remote).into())
+            }
+        }
     }
 
     /// Puts the headers in front of a frame; `tos` is of its IP header, if it has one, `source_port`

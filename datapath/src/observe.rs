@@ -2,7 +2,7 @@
 
 use crate::classify::Rule;
 use crate::field::Context;
-use crate::key::{FlowId, PortKey};
+use crate::key::{FlowId, PortKey, TunnelId};
 use crate::program::{Op, Pipeline};
 use crate::publish::Datapath;
 use ovn_xdp_abi::drop::DropReason;
@@ -17,6 +17,11 @@ pub trait Observer {
 
     /// Where in the record a branch is.
     type Place: Copy + Default;
+
+    /// A packet enters the pipelines; where its record starts.
+    fn enter(&mut self, _datapath: &Datapath, _context: &Context) -> Self::Place {
+        Self::Place::default()
+    }
 
     /// A table was looked up; the place of what the rule does.
     fn table(&mut self, place: Self::Place, _table: Lookup<'_>, _context: &Context) -> Self::Place {
@@ -93,7 +98,7 @@ pub enum Decision {
     /// Through the egress pipeline to a port of this chassis.
     Local,
     /// Into a tunnel.
-    Tunnel,
+    Tunnel(TunnelId),
     /// To the peer datapath.
     Patch,
     /// To a workload: the egress pipeline is done.

@@ -384,6 +384,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                 outport
             }
         };
+        branch.place = self.observer.enter(datapath, &branch.context);
         self.work.push(branch);
         (!counted.is_multicast()).then(|| self.surroundings.port((key, counted)))
     }
@@ -417,7 +418,8 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
     fn table(&mut self, branch: &mut Branch<'g, O::Place>, pipeline: Pipeline, table: u8) -> Step {
         let (mut pipeline, mut table) = (pipeline, table);
         let datapath: &'g Datapath = branch.datapath;
-        let most = MAX_PATH.saturating_sub(branch.path).min(MAX_TABLES - self.tables);
+        let most = if S::WHOLE { whole::MAX_PATH } else { MAX_PATH };
+        let most = most.saturating_sub(branch.path).min(MAX_TABLES - self.tables);
         let mut passed = 0;
         let found = loop {
             passed += 1;

@@ -147,7 +147,7 @@ impl Worker {
         frame: I::Frame,
         io: &mut I,
     ) {
-        match self.from_workload(now, interface, vlan, &frame) {
+        match self.arrived_at_workload(now, interface, vlan, &frame) {
             Ok(arrived) => self.forward(arrived, frame, io),
             Err(()) => io.release(frame),
         }
@@ -163,7 +163,7 @@ impl Worker {
     ) {
         let mut batch = std::mem::take(&mut self.batch);
         for (interface, vlan, frame) in frames.iter() {
-            batch.push(self.from_workload(now, *interface, *vlan, frame).ok());
+            batch.push(self.arrived_at_workload(now, *interface, *vlan, frame).ok());
         }
         self.fetch(&batch);
         for ((_, _, frame), arrived) in frames.drain(..).zip(batch.drain(..)) {
@@ -178,7 +178,7 @@ impl Worker {
     /// Handles a Geneve frame from a NIC.
     #[inline]
     pub fn from_nic<I: Io>(&mut self, now: u64, _nic: u16, mut frame: I::Frame, io: &mut I) {
-        match self.from_tunnel(now, &mut frame) {
+        match self.arrived_by_tunnel(now, &mut frame) {
             Ok(arrived) => self.forward(arrived, frame, io),
             Err(()) => io.release(frame),
         }
@@ -194,7 +194,7 @@ impl Worker {
     ) {
         let mut batch = std::mem::take(&mut self.batch);
         for frame in frames.iter_mut() {
-            batch.push(self.from_tunnel(now, frame).ok());
+            batch.push(self.arrived_by_tunnel(now, frame).ok());
         }
         self.fetch(&batch);
         for (frame, arrived) in frames.drain(..).zip(batch.drain(..)) {
@@ -215,7 +215,7 @@ impl Worker {
     }
 
     #[inline]
-    fn from_workload<F: Frame>(
+    fn arrived_at_workload<F: Frame>(
         &mut self,
         now: u64,
         interface: InterfaceId,
@@ -237,7 +237,7 @@ impl Worker {
     }
 
     #[inline]
-    fn from_tunnel<F: Frame>(&mut self, now: u64, frame: &mut F) -> Result<Arrived, ()> {
+    fn arrived_by_tunnel<F: Frame>(&mut self, now: u64, frame: &mut F) -> Result<Arrived, ()> {
         match self.unwrap(frame) {
             Ok((outer, parsed)) => {
                 self.counters.tunnel_rx.add(1);

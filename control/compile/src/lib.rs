@@ -19,6 +19,7 @@ mod lower;
 pub mod mac;
 mod names;
 mod neighbour;
+pub mod network;
 mod place;
 mod reading;
 mod recent;

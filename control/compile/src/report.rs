@@ -69,7 +69,8 @@ pub struct NotExecuted {
 }
 
 impl Flow {
-    pub(crate) fn new(row: &LogicalFlow) -> Self {
+    /// A row, for people.
+    pub fn new(row: &LogicalFlow) -> Self {
         Self {
             uuid: row.uuid(),
             stage: row.stage().into(),

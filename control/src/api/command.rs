@@ -1,6 +1,7 @@
 //! The commands of the API.
 
 use crate::daemon::events::Wish;
+use crate::trace::Question;
 use serde_json::Value;
 
 /// A command that the daemon understands.
@@ -56,6 +57,8 @@ pub enum Command {
         /// They came as texts, and so does the answer.
         as_text: bool,
     },
+    /// What becomes of a packet.
+    Trace(Question),
     /// Events from now on.
     Watch(Wish),
 }
@@ -105,6 +108,7 @@ pub const LIST: &str = "The available commands are:
   sb-cluster-state-reset
   show                    [--json]
   tables                  [--json] [DATAPATH]
+  trace                   [OPTION]... [DATAPATH] MICROFLOW
   transact                [OVN_Local] OPERATION...
   tunnels                 [--json]
   version
@@ -166,6 +170,7 @@ impl Command {
             ("coverage/show", []) => Self::Coverage,
             ("vlog/list", []) => Self::LogList,
             ("vlog/set", [_, ..]) => Self::LogSet(texts.iter().map(ToString::to_string).collect()),
+            ("trace", _) => Self::Trace(Question::parse(&texts)?),
             ("get_schema", [DATABASE]) => Self::Schema,
             ("list_dbs", []) => Self::Databases,
             ("watch", []) => Self::Watch(Wish::default()),
@@ -263,13 +268,14 @@ mod tests {
             let example: &[&str] = match name {
                 "get_schema" => &["OVN_Local"],
                 "vlog/set" => &["info"],
+                "trace" => &["--ct=new", "inport == \"vm1\""],
                 _ => &[],
             };
             assert!(parse(name, example).is_ok(), "{name}");
             for option in usage.iter().filter(|word| word.starts_with("[--")) {
                 assert!(parse(name, &[option.trim_matches(['[', ']'])]).is_ok(), "{line}");
             }
-            if !["vlog/set", "flows", "tables"].contains(&name) {
+            if !["vlog/set", "flows", "tables", "trace"].contains(&name) {
                 let error = parse(name, &["nonsense"]).unwrap_err();
                 assert!(error.contains(name) && error.contains("expected"), "{error}");
             }
@@ -280,6 +286,14 @@ mod tests {
     fn an_unknown_command_is_refused_as_ovs_does_it() {
         let error = parse("nonsense", &[]).unwrap_err();
         assert_eq!(error, "\"nonsense\" is not a valid command");
+    }
+
+    #[test]
+    fn a_trace_takes_the_options_of_ovn_trace_and_says_which_it_does_not_know() {
+        for wrong in [&["--colour", "ip4"][..], &[], &["a", "b", "c"]] {
+            let error = parse("trace", wrong).unwrap_err();
+            assert!(error.contains("trace: ") && error.contains("expected: trace "), "{error}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Attachments {
     next: u32,
     /// What each worker counts.
     pub counters: Vec<Arc<WorkerCounters>>,
+    /// Seed of the workers' hashes.
+    pub seed: u64,
 }
 
 impl Attachments {
@@ -44,9 +46,10 @@ impl Attachments {
             cores: datapath.cores.iter().map(|core| usize::from(*core)).collect(),
         })?;
         ports.set_tunnel_addresses(&config.encap.addresses)?;
+        let seed = RandomState::new().hash_one(std::process::id());
         let settings = WorkerConfig {
             cache_capacity: datapath.cache_entries as usize,
-            hash_seed: RandomState::new().hash_one(std::process::id()),
+            hash_seed: seed,
             ..WorkerConfig::default()
         };
         let forwarders: Vec<Forwarder> = ports
@@ -59,7 +62,7 @@ impl Attachments {
             .collect();
         let counters = forwarders.iter().map(|forwarder| forwarder.0.counters().clone()).collect();
         ports.start(forwarders)?;
-        Ok(Self { ports, next: 0, counters })
+        Ok(Self { ports, next: 0, counters, seed })
     }
 
     /// Name of a NIC by its number.

@@ -1,6 +1,7 @@
 //! The connection to the Southbound DB, where there is one.
 
 use ovn_xdp_ovsdb::client::{Client, Config, Event, Handle, State, Status};
+use ovn_xdp_ovsdb::replica::Replica;
 
 /// A connection, or none for a chassis that is alone.
 pub struct Central(Option<Client>);
@@ -27,6 +28,11 @@ impl Central {
     /// The end that writes.
     pub fn handle(&self) -> Option<&Handle> {
         self.0.as_ref().map(Client::handle)
+    }
+
+    /// The rows.
+    pub fn replica(&self) -> Option<&Replica> {
+        self.0.as_ref().map(Client::replica)
     }
 
     /// Where the connection stands.

@@ -268,6 +268,40 @@ impl Surroundings for &Tracer<'_> {
     }
 }
 
+/// What a packet meets on a chassis: what it meets in a worker, but for what the options say of
+/// connections, backends and members of `select`.
+#[derive(Debug)]
+pub struct Worker<'t, 'a>(pub &'t Tracer<'a>);
+
+impl Surroundings for Worker<'_, '_> {
+    fn port(&mut self, id: (DatapathKey, PortKey)) -> Arc<PortCounters> {
+        self.0.port(id)
+    }
+
+    fn dropped(&mut self, reason: DropReason, flow: FlowId) -> Arc<Drop> {
+        self.0.dropped(reason, flow)
+    }
+
+    fn may_send_error(&mut self) -> bool {
+        true
+    }
+
+    fn connection(
+        &mut self,
+        operation: &Connection,
+        datapath: &Datapath,
+        packet: &mut Context,
+    ) -> Outcome {
+        let told = self.0.record.borrow().script.told;
+        if told { self.0.connection(operation, datapath, packet) } else { Outcome::NotExecuted }
+    }
+
+    fn select(&mut self, members: &[(u16, u16)]) -> Option<u16> {
+        let told = self.0.record.borrow().script.member.is_some();
+        if told { self.0.select(members) } else { None }
+    }
+}
+
 const ASSUMED_REQUEST: &str = "/* We assume that this packet is DHCPDISCOVER or DHCPREQUEST. */";
 
 const ASSUMED_RESPONSE: &str = "/* We assume that this packet is DHCPOFFER or DHCPACK and DHCP \
@@ -420,8 +454,11 @@ impl Tracer<'_> {
 
     /// Whether a router is on one chassis alone.
     fn has_gateway(&self, datapath: &Datapath) -> bool {
-        let Some(row) = self.whole.datapath(datapath.key) else { return false };
-        self.whole.ports().any(|port| port.datapath == row.uuid && port.kind.label() == "l3gateway")
+        let Some(row) = self.names.network.datapath(datapath.key) else { return false };
+        self.names
+            .network
+            .ports()
+            .any(|port| port.datapath == row.uuid && port.kind.label() == "l3gateway")
     }
 
     /// Says what the action under way writes, in terms of the field that it writes to.

@@ -1,31 +1,27 @@
 //! The names under which a trace speaks of ports and datapaths.
 
+use ovn_xdp_compile::network::Network;
 use ovn_xdp_compile::southbound::{DatapathBinding, PortBinding};
-use ovn_xdp_compile::whole::Whole;
 use ovn_xdp_datapath::key::{DatapathKey, PortKey};
+use ovn_xdp_datapath::publish::Generation;
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Names for people, or the names of the rows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
-    whole: &'a Whole,
-    friendly: bool,
-    ports: HashMap<(Uuid, PortKey), &'a PortBinding>,
+    /// The rows.
+    pub network: Network<'a>,
+    /// Whose ports and datapaths are meant.
+    pub generation: &'a Generation,
+    /// Whether the names are for people.
+    pub friendly: bool,
 }
 
 impl<'a> Names<'a> {
-    /// The names of a network.
-    pub fn new(whole: &'a Whole, friendly: bool) -> Self {
-        let ports = whole.ports().map(|port| ((port.datapath, port.key), port)).collect();
-        Self { whole, friendly, ports }
-    }
-
     /// The name of a datapath.
     pub fn datapath(&self, key: DatapathKey) -> String {
-        let Some(row) = self.whole.datapath(key) else { return key.to_string() };
+        let Some(row) = self.network.datapath(key) else { return key.to_string() };
         if !self.friendly {
             return identity(row).to_string();
         }
@@ -35,8 +31,8 @@ impl<'a> Names<'a> {
 
     /// The port with a key in a datapath.
     pub fn port_row(&self, datapath: DatapathKey, key: u16) -> Option<&'a PortBinding> {
-        let row = self.whole.datapath(datapath)?;
-        self.ports.get(&(row.uuid, PortKey::new(key)?)).copied()
+        let datapath = self.generation.datapaths.get(&datapath)?;
+        self.network.port(&datapath.ports.get(&PortKey::new(key)?)?.name)
     }
 
     /// The name of a port by its key, as the inport of a pipeline.
@@ -56,11 +52,16 @@ impl<'a> Names<'a> {
         shorten(port.external_ids.get("name").unwrap_or(&port.logical_port)).into()
     }
 
-    /// The name of a multicast group.
-    pub fn group(&self, datapath: DatapathKey, key: u16) -> Option<Arc<str>> {
-        let row = self.whole.datapath(datapath)?;
-        let mut groups = self.whole.groups();
-        groups.find(|it| it.datapath == row.uuid && it.key.get() == key).map(|it| it.name.clone())
+    /// The key that a port or multicast group has in a datapath, by whatever name it goes.
+    pub fn key(&self, datapath: DatapathKey, name: &str) -> Option<u32> {
+        if matches!(name, "" | "none") {
+            return Some(0);
+        }
+        if let Some(port) = self.find_port(name) {
+            let here = self.network.datapath_row(port.datapath)?.key == datapath;
+            return here.then(|| port.key.get().into());
+        }
+        Some(self.network.group_named(datapath, name)?.key.get().into())
     }
 
     /// A text of the language, its ports' names replaced.
@@ -75,7 +76,7 @@ impl<'a> Names<'a> {
             let Some(end) = closing(quoted) else { break };
             let name = &quoted[..end];
             out.push_str(&rest[..start]);
-            match self.whole.port(name) {
+            match self.network.port(name) {
                 Some(port) => out.push_str(&format!("{}", Quoted(&self.of_port(port)))),
                 None => out.push_str(&rest[start..start + end + 2]),
             }
@@ -92,12 +93,12 @@ impl<'a> Names<'a> {
             let own = plain.map_or_else(|| identity(row).to_string(), |name| name.to_string());
             own == name || row.external_ids.get("name2").is_some_and(|it| **it == *name)
         };
-        if let Some(row) = self.whole.datapaths().find(|row| called(row)) {
+        if let Some(row) = self.network.datapaths().find(|row| called(row)) {
             return Some(row.key);
         }
         let starts = |uuid: Uuid| starts(uuid, name, 4);
         let mut found =
-            self.whole.datapaths().filter(|row| starts(row.uuid) || starts(identity(row)));
+            self.network.datapaths().filter(|row| starts(row.uuid) || starts(identity(row)));
         let first = found.next()?;
         found.next().is_none().then_some(first.key)
     }
@@ -105,7 +106,7 @@ impl<'a> Names<'a> {
     /// The port that somebody means: by name, by its name in the Northbound DB, or by the start of
     /// a UUID.
     pub fn find_port(&self, name: &str) -> Option<&'a PortBinding> {
-        if let Some(port) = self.whole.port(name) {
+        if let Some(port) = self.network.port(name) {
             return Some(port);
         }
         let named =
@@ -114,7 +115,7 @@ impl<'a> Names<'a> {
             starts(port.uuid, name, 4)
                 || port.logical_port.parse().is_ok_and(|uuid: Uuid| starts(uuid, name, 4))
         };
-        let mut found = self.whole.ports().filter(|port| named(port) || by_uuid(port));
+        let mut found = self.network.ports().filter(|port| named(port) || by_uuid(port));
         let first = found.next()?;
         found.next().is_none().then_some(first)
     }

@@ -35,6 +35,8 @@ pub enum ScriptError {
 #[derive(Clone, Default, Debug)]
 pub struct Script {
     states: VecDeque<u128>,
+    /// Whether anything was said of connections and backends.
+    pub(super) told: bool,
     /// `--lb-dst`, until it is used.
     pub(super) backend: Option<(IpAddr, u16)>,
     /// `--select-id`
@@ -63,6 +65,7 @@ impl Script {
             (number != 0).then_some(number).ok_or_else(|| ScriptError::Member(text.to_owned()))
         });
         Ok(Self {
+            told: !states.is_empty() || backend.is_some(),
             states: states.iter().map(|text| state(text)).collect::<Result<_, _>>()?,
             backend: backend.transpose()?,
             member: member.transpose()?,

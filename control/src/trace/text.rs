@@ -166,15 +166,7 @@ fn connection(packet: &Context, out: &mut String) {
     if get(field::CT_LABEL) != 0 {
         let _ = write!(out, "ct_label={:#x},", get(field::CT_LABEL));
     }
-    let destination = get(field::CT_IP_DST);
-    if destination >> 32 != 0 {
-        let _ = write!(out, "ct_ipv6_dst={},", ip6(destination));
-    } else if destination != 0 {
-        let _ = write!(out, "ct_nw_dst={},", ip4(destination));
-    }
-    if get(field::CT_TP_DST) != 0 {
-        let _ = write!(out, "ct_tp_dst={},", get(field::CT_TP_DST));
-    }
+    // What a packet was sent to is only shown with the protocol that it had, which nothing sets.
 }
 
 /// What IPv4 and IPv6 have in common; `number` if the protocol has no word of its own.

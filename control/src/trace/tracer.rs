@@ -1,14 +1,15 @@
 //! Sees a walk and writes it down as `ovn-trace` does.
 
+use super::Passed;
 use super::names::Names;
 use super::script::Script;
 use super::text;
 use super::tree::{Kind, Node, Tree};
-use ovn_xdp_compile::southbound::PortBinding;
-use ovn_xdp_compile::whole::Whole;
+use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_compile::southbound::{LogicalFlow, PortBinding};
 use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::field::{self, Context};
-use ovn_xdp_datapath::key::PortKey;
+use ovn_xdp_datapath::key::{FlowId, PortKey};
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
 use ovn_xdp_datapath::program::{Agent, Op, Pipeline};
 use ovn_xdp_datapath::publish::Datapath;
@@ -50,6 +51,7 @@ pub(super) struct Record {
     /// `IN` or `OUT`, by the pipeline under way.
     pub(super) direction: &'static str,
     pub(super) script: Script,
+    passed: Vec<Passed>,
 }
 
 impl Record {
@@ -85,46 +87,34 @@ impl Record {
 /// The observer and the surroundings of a trace.
 #[derive(Debug)]
 pub struct Tracer<'a> {
-    pub(super) whole: &'a Whole,
-    pub(super) rows: &'a Replica,
     pub(super) names: Names<'a>,
+    pub(super) rows: &'a Replica,
+    /// No chassis is looked at.
+    whole: bool,
     pub(super) record: RefCell<Record>,
 }
 
 impl<'a> Tracer<'a> {
     /// A tracer that has seen nothing yet.
-    pub fn new(whole: &'a Whole, rows: &'a Replica, friendly: bool, script: Script) -> Self {
+    pub fn new(names: Names<'a>, rows: &'a Replica, whole: bool, script: Script) -> Self {
         let record = RefCell::new(Record { script, ..Record::default() });
-        Self { whole, rows, names: Names::new(whole, friendly), record }
-    }
-
-    /// The pipeline that a packet starts in.
-    pub fn enter(&self, datapath: &Datapath, packet: &Context) -> Place {
-        let name = self.names.datapath(datapath.key);
-        let inport = packet.get(field::INPORT) as u16;
-        let port = self.names.port_row(datapath.key, inport);
-        let port = port.map_or_else(|| "(unnamed)".into(), |port| self.names.of_port(port));
-        let text = format!("ingress(dp=\"{name}\", inport=\"{port}\")");
-        let node = self.record.borrow_mut().tree.add(Node::default(), Kind::Pipeline, text);
-        Place { node, list: HIDDEN }
+        Self { names, rows, whole, record }
     }
 
     /// What was seen.
-    pub fn tree(self) -> Tree {
-        self.record.into_inner().tree
+    pub fn end(self) -> (Tree, Vec<Passed>) {
+        let Record { tree, passed, .. } = self.record.into_inner();
+        (tree, passed)
     }
 
-    fn title(&self, found: Lookup<'_>) -> String {
+    fn title(&self, found: Lookup<'_>, flow: Option<&LogicalFlow>) -> String {
         let table = found.table;
-        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow()));
         let Some((flow, rule)) = flow.zip(found.rule) else {
-            let stage = self.whole.stage(found.datapath.key, found.pipeline, table);
+            let stage = self.names.network.stage(found.datapath.key, found.pipeline, table);
             let stage = stage.map_or_else(String::new, |stage| format!("{stage}: "));
             return format!("{table:2}. {stage}no match (implicit drop)");
         };
-        let row = self.rows.row("Logical_Flow", flow.uuid());
-        let source = row.and_then(|row| row.map("external_ids").ok()?.get("source").cloned());
-        let place = match (flow.stage(), source) {
+        let place = match (flow.stage(), flow.source()) {
             ("", None) => String::new(),
             ("", Some(source)) => format!("({source}): "),
             (stage, None) => format!("{stage}: "),
@@ -182,14 +172,29 @@ fn without_semicolon(action: &Action) -> String {
 impl Observer for &Tracer<'_> {
     type Place = Place;
 
-    fn table(&mut self, place: Place, found: Lookup<'_>, _packet: &Context) -> Place {
+    fn enter(&mut self, datapath: &Datapath, packet: &Context) -> Place {
+        let name = self.names.datapath(datapath.key);
+        let inport = packet.get(field::INPORT) as u16;
+        let port = self.names.port_row(datapath.key, inport);
+        let port = port.map_or_else(|| "(unnamed)".into(), |port| self.names.of_port(port));
+        let text = format!("ingress(dp=\"{name}\", inport=\"{port}\")");
+        let node = self.record.borrow_mut().tree.add(Node::default(), Kind::Pipeline, text);
+        Place { node, list: HIDDEN }
+    }
+
+    fn table(&mut self, place: Place, found: Lookup<'_>, packet: &Context) -> Place {
+        let flow = found.rule.and_then(|rule| self.names.network.flow(rule.flow()));
+        if let Some(flow) = flow {
+            let (flow, datapath) = (flow.uuid(), found.datapath.key);
+            let passed = Passed { flow, datapath, packet: packet.clone() };
+            self.record.borrow_mut().passed.push(passed);
+        }
         if is_omitted(found) {
             return Place { list: HIDDEN, ..place };
         }
         let mut record = self.record.borrow_mut();
-        let node = record.tree.add(place.node, Kind::Table, self.title(found));
-        let flow = found.rule.and_then(|rule| self.whole.flow(rule.flow()));
-        let actions = flow.and_then(|flow| Some((flow, self.whole.actions(flow)?)));
+        let node = record.tree.add(place.node, Kind::Table, self.title(found, flow));
+        let actions = flow.and_then(|flow| Some((flow, self.names.network.actions(flow)?)));
         match actions {
             Some((flow, actions)) => {
                 let zoned = ["ct_next(", "ct_commit_nat("]
@@ -321,27 +326,32 @@ impl Observer for &Tracer<'_> {
         let below = |node| Place { node, list: HIDDEN };
         let dp = self.names.datapath(datapath.key);
         let port: Option<&PortBinding> = self.names.port_row(datapath.key, outport);
-        let named = self.names.group(datapath.key, outport);
+        let group = || self.names.network.group(datapath.key, outport);
         let name = match port {
             Some(port) => self.names.of_port(port),
-            None => named.map_or_else(|| "(unnamed)".into(), |name| name.to_string()),
+            None => group().map_or_else(|| "(unnamed)".into(), |group| group.name.to_string()),
         };
         let inport = self.names.port(datapath.key, packet.get(field::INPORT) as u16);
+        let egress = || format!("egress(dp=\"{dp}\", inport=\"{inport}\", outport=\"{name}\")");
         match decision {
             Decision::Group => {
                 let text = format!("multicast(dp=\"{dp}\", mcgroup=\"{name}\")");
                 return Place { list: GROUP, ..below(add(Kind::Pipeline, text)) };
             }
             Decision::Local => {
-                let text = format!("egress(dp=\"{dp}\", inport=\"{inport}\", outport=\"{name}\")");
-                let node = add(Kind::Pipeline, text);
+                let node = add(Kind::Pipeline, egress());
                 record.tree.always_indent(node, place.list == GROUP);
                 return below(node);
             }
             Decision::Omitted => {
+                // A chassis sees that before it enters the egress pipeline.
+                let node = match place.list {
+                    GROUP => add(Kind::Pipeline, egress()),
+                    _ => place.node,
+                };
                 let why = "/* omitting output because inport == outport && !flags.loopback */";
-                add(Kind::Output, why.into());
-                record.tree.always_indent(place.node, false);
+                record.tree.add(node, Kind::Output, why);
+                record.tree.always_indent(node, false);
             }
             Decision::Distributed(to) => {
                 let kind = port.map_or("", |port| port.kind.label());
@@ -383,9 +393,25 @@ impl Observer for &Tracer<'_> {
                 let text = format!("ingress(dp=\"{dp}\", inport=\"{inport}\")");
                 return below(add(Kind::Pipeline, text));
             }
-            Decision::Tunnel => {}
+            Decision::Tunnel(id) => {
+                let tunnel = self.names.generation.tunnels.get(&id);
+                let chassis = tunnel.map_or("", |tunnel| &tunnel.chassis);
+                let text = format!(
+                    "/* output to \"{name}\", by tunnel to chassis \"{chassis}\", which goes on \
+                     with its egress pipeline */"
+                );
+                add(Kind::Output, text);
+            }
         }
         place
+    }
+
+    fn drop(&mut self, place: Place, reason: DropReason, _flow: FlowId) {
+        // What is not sent back to its own port has been said.
+        if !self.whole && reason != DropReason::Loopback {
+            let text = format!("/* dropped: {} */", reason.label());
+            self.record.borrow_mut().tree.add(place.node, Kind::Output, text);
+        }
     }
 }
 

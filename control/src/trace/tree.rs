@@ -57,22 +57,39 @@ impl Tree {
         self.0[node.0].always_indent = indent;
     }
 
+    /// The detailed, the summary and the minimal form, those that are wanted.
+    pub fn text(&self, wanted: [bool; 3]) -> String {
+        let form = |title, lines: fn(&Self) -> String| (title, lines);
+        let forms = [
+            form("# Detailed trace.\n", Self::detailed),
+            form("# Summary trace.\n", Self::summary),
+            form("# Minimal trace.\n", Self::minimal),
+        ];
+        let several = wanted.iter().filter(|wanted| **wanted).count() > 1;
+        let mut out = String::new();
+        for (_, (title, lines)) in wanted.iter().zip(forms).filter(|(wanted, _)| **wanted) {
+            out.push_str(if several { title } else { "" });
+            out.push_str(&lines(self));
+        }
+        out
+    }
+
     /// Table by table.
-    pub fn detailed(&self) -> String {
+    fn detailed(&self) -> String {
         let mut out = String::new();
         self.details(Node::default(), 0, &mut out);
         out
     }
 
     /// Without tables.
-    pub fn summary(&self) -> String {
+    fn summary(&self) -> String {
         let mut out = String::new();
         self.lines(Node::default(), 0, &[Kind::Modify, Kind::Table], &mut out);
         out
     }
 
     /// What can be seen from outside.
-    pub fn minimal(&self) -> String {
+    fn minimal(&self) -> String {
         let mut out = String::new();
         let hidden = [Kind::Action, Kind::Pipeline, Kind::Table, Kind::Output];
         self.lines(Node::default(), 0, &hidden, &mut out);

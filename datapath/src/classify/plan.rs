@@ -2,7 +2,7 @@
 //!
 //! It depends on the clause alone, so that a rule is found again to be taken out. The values of one
 //! list may each have an entry, the most telling list first; lists are never multiplied with each
-//! other beyond [`MOST_EXPANDED`], and shared sets not at all: up to [`MOST_PIVOTS`] are hashed by
+//! other beyond [`MOST_EXPANDED`], and shared sets not at all: up to [`MOST_PIVOTS`] can be hashed by
 //! their names, and what is not hashed is checked on what is found.
 
 use super::sets::{Domain, SetId};
@@ -40,10 +40,28 @@ pub(super) struct Look {
 /// The sets that a clause chooses by.
 pub(super) type Choice = SmallVec<[SetId; MOST_PIVOTS]>;
 
+/// What a clause looks for.
+pub(super) struct Entry {
+    /// Where.
+    pub(super) look: Look,
+    /// The bits to find, word by word.
+    pub(super) values: SmallVec<[u128; 4]>,
+    /// Their hash.
+    pub(super) hash: u64,
+}
+
+impl Entry {
+    /// A number that tells the entries of a clause apart.
+    pub(super) fn id(&self) -> u64 {
+        let masks = self.look.bits.iter().map(|bits| bits.1);
+        hash_words(self.values.iter().copied().chain(masks))
+    }
+}
+
 /// How a clause is entered.
 pub(super) struct Plan {
-    /// What it looks at, and the hash under which it is entered there; several for a list.
-    pub(super) entries: SmallVec<[(Look, u64); 1]>,
+    /// Several for a list.
+    pub(super) entries: SmallVec<[Entry; 1]>,
     /// The sets that it chooses by.
     pub(super) choice: Choice,
 }
@@ -98,8 +116,9 @@ impl Plan {
             let bits = tuple.iter().filter(|word| word.2 != 0).map(|word| (word.0, word.2));
             let look = Look { protocol, bits: bits.collect(), pivots: pivots.clone() };
             let words = tuple.iter().filter(|word| word.2 != 0).map(|word| word.1);
-            let hash = choice.iter().fold(hash_words(words), |hash, set| hash_set(hash, *set));
-            (look, hash)
+            let values: SmallVec<[u128; 4]> = words.collect();
+            let hash = hash_words(values.iter().copied());
+            Entry { look, values, hash }
         });
         Self { entries: entries.collect(), choice }
     }
@@ -129,6 +148,11 @@ fn hash_words(words: impl Iterator<Item = u128>) -> u64 {
 #[inline]
 pub(super) fn hash_set(hash: u64, set: SetId) -> u64 {
     mix(hash, u64::from(set.0) ^ SPREAD)
+}
+
+/// A hash with all the sets in it that a clause chooses by.
+pub(super) fn hash_choice(hash: u64, choice: &[SetId]) -> u64 {
+    choice.iter().fold(hash, |hash, set| hash_set(hash, *set))
 }
 
 /// The EtherTypes by which clauses are told apart before anything is hashed.

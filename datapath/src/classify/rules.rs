@@ -160,7 +160,8 @@ impl Rules {
             if self.groups.best() > last {
                 Shape::Constant
             } else {
-                Shape::Hashed(self.groups.finish())
+                let (groups, screen) = self.groups.finish();
+                Shape::Hashed(groups, screen)
             }
         } else {
             let mut rules: Vec<_> = self.by_flow.iter().map(|it| Ranked(it.0.clone())).collect();

@@ -4,6 +4,7 @@ use super::group::{Best, Group};
 use super::guarded::Guarded;
 use super::plan::Pair;
 use super::rules::{ByFlow, MOST_PAIRS, Rules};
+use super::screen::Screen;
 use super::sets::{Domain, Sets};
 use super::trie::Trie;
 use super::{Rank, Rule};
@@ -49,8 +50,8 @@ pub(super) enum Shape {
     Constant,
     /// Few enough to try one after the other.
     Linear(Arc<[Rule]>),
-    /// Hashed.
-    Hashed(Arc<[Arc<Group>]>),
+    /// Hashed, and what is too little to be hashed.
+    Hashed(Arc<[Arc<Group>]>, Screen),
 }
 
 impl Table {
@@ -100,7 +101,7 @@ impl Table {
                 let asked = if self.pairs.is_empty() { 0 } else { u32::MAX };
                 Found { rule: found, asked }
             }
-            Shape::Hashed(groups) => {
+            Shape::Hashed(groups, screen) => {
                 let always = self.always.as_ref();
                 let rank = always.map_or(Rank::LAST, Rank::of);
                 let mut best = Best { rank, rule: always, pairs: 0 };
@@ -110,6 +111,7 @@ impl Table {
                     }
                     group.search(context, sets, &mut best);
                 }
+                screen.search(context, sets, &mut best);
                 Found { rule: best.rule, asked: best.pairs }
             }
         }
@@ -153,9 +155,10 @@ impl Table {
     }
 
     /// How the table is looked up: `constant`, `linear`, `exact` (one hash), `prefix` (a hash for
-    /// each prefix length of one field), `sets` (rules that choose by shared sets), or `tuples`.
+    /// each prefix length of one field), `sets` (rules that choose by shared sets), `tuples`, or
+    /// `screen` (many groups of few clauses, looked up together, beside whatever is hashed).
     pub fn structure(&self) -> &'static str {
-        let Shape::Hashed(groups) = &self.shape else {
+        let Shape::Hashed(groups, screen) = &self.shape else {
             return if matches!(self.shape, Shape::Constant) { "constant" } else { "linear" };
         };
         let slots = |group: &Group| group.look.bits.iter().map(|bits| bits.0).collect::<Vec<_>>();
@@ -164,6 +167,7 @@ impl Table {
             run & run.wrapping_add(1) == 0
         };
         match &**groups {
+            _ if screen.len() > 0 => "screen",
             groups if groups.iter().any(|group| !group.look.pivots.is_empty()) => "sets",
             [_] => "exact",
             [first, ..]
@@ -180,8 +184,9 @@ impl Table {
     /// Groups that are hashed, and entries in them.
     pub fn size(&self) -> (usize, usize) {
         match &self.shape {
-            Shape::Hashed(groups) => {
-                (groups.len(), groups.iter().map(|group| group.entries()).sum())
+            Shape::Hashed(groups, screen) => {
+                let entries = groups.iter().map(|group| group.entries()).sum::<usize>();
+                (groups.len(), entries + screen.len())
             }
             _ => (0, 0),
         }
@@ -192,7 +197,9 @@ impl Table {
         let shape = match &self.shape {
             Shape::Constant => 0,
             Shape::Linear(rules) => size_of_val(&**rules),
-            Shape::Hashed(groups) => groups.iter().map(|group| 8 + group.bytes()).sum(),
+            Shape::Hashed(groups, screen) => {
+                screen.bytes() + groups.iter().map(|group| 8 + group.bytes()).sum::<usize>()
+            }
         };
         size_of::<Self>() + self.rules.bytes() + shape
     }

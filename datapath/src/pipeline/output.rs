@@ -48,10 +48,17 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// member's egress pipeline changes is seen by the next.
     fn replicate(
         &mut self,
-        branch: &Branch<'g, O::Place>,
+        branch: &mut Branch<'g, O::Place>,
         key: PortKey,
         group: &'g crate::publish::Group,
     ) {
+        branch.place = self.observer.output(
+            branch.place,
+            branch.datapath,
+            key.get(),
+            Decision::Group,
+            &branch.context,
+        );
         let leaves = !branch.from_tunnel && self.may_leave(branch);
         let ours: &[PortKey] = if leaves { &group.ingress_only } else { &[] };
         // The list of work is a stack: the last member is pushed first.
@@ -82,6 +89,13 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         }
         let loopback = branch.context.get(field::FLAGS) & u128::from(flag::LOOPBACK) != 0;
         if !loopback && branch.context.get(field::INPORT) == u128::from(key.get()) {
+            self.observer.output(
+                branch.place,
+                branch.datapath,
+                key.get(),
+                Decision::Omitted,
+                &branch.context,
+            );
             return Err(DropReason::Loopback);
         }
         branch.place = self.observer.output(
@@ -214,7 +228,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             branch.place,
             branch.datapath,
             key.get(),
-            Decision::Tunnel,
+            Decision::Tunnel(id),
             &branch.context,
         );
         self.emit(branch, Target::Tunnel(outer));

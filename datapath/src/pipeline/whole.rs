@@ -4,13 +4,16 @@
 
 use super::*;
 
+/// Tables that one copy of a packet may pass: what goes round until its TTL is at its end is told to
+/// its end.
+pub(super) const MAX_PATH: u32 = 1 << 15;
+
 /// Walks a packet that is nothing but its fields, from the start of a datapath's ingress pipeline.
 /// What comes of it is what the observer sees.
 pub fn follow<O: Observer, S: Surroundings>(
     generation: &Generation,
     datapath: DatapathKey,
     context: Context,
-    place: O::Place,
     surroundings: S,
     observer: &mut O,
 ) {
@@ -19,6 +22,7 @@ pub fn follow<O: Observer, S: Surroundings>(
     let packet = Packet { head: &[], parsed: &parsed, wire_len: 0, hash: 0 };
     let base = Base { context: context.clone(), layers: parsed.layers, popped: 0, len: 0 };
     let mut walk = Walk::new(generation, packet, base, surroundings, observer);
+    let place = walk.observer.enter(datapath, &context);
     walk.work.push(Branch::new(context, place, datapath));
     while let Some(branch) = walk.work.pop() {
         walk.run(branch);

@@ -2,12 +2,13 @@
 
 use crate::kit::*;
 use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_datapath::counters::WorkerCounters;
 use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::{FlowId, InterfaceId};
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
 use ovn_xdp_datapath::program::Op;
-use ovn_xdp_datapath::publish::Datapath;
-use ovn_xdp_datapath::trace::trace;
+use ovn_xdp_datapath::publish::{Datapath, Mac};
+use ovn_xdp_datapath::trace::{Entrance, Traced, trace};
 
 /// Writes down the walk as a person would.
 #[derive(Default)]
@@ -44,12 +45,18 @@ impl Observer for Notes {
     }
 }
 
+fn follow(tag: u16, from: (Mac, u8, u8), to: (Mac, u8, u8), notes: &mut Notes) -> Traced {
+    let frame = udp(Some(tag), from, to, b"x");
+    let entrance = Entrance::Interface(InterfaceId(1));
+    let counters = WorkerCounters::default();
+    trace(&hypervisor(1), entrance, None, &frame, 0, &counters, notes).unwrap()
+}
+
 #[test]
 fn a_trace_names_each_table_decision_and_drop_on_the_way() {
     let mut notes = Notes::default();
-    let frame = udp(Some(RED_TAG), (RED, 1, 2), (ROUTER_A, 2, 5), b"x");
-    let walked = trace(&hypervisor(1), InterfaceId(1), None, &frame, &mut notes).unwrap();
-    assert_eq!(walked.verdict.outputs.len(), 1);
+    let traced = follow(RED_TAG, (RED, 1, 2), (ROUTER_A, 2, 5), &mut notes);
+    assert_eq!(traced.leaving.len(), 1);
     let expected = [
         "1 Ingress 0: Some(50)",
         "1 Ingress 1: Some(0)",
@@ -69,13 +76,12 @@ fn a_trace_names_each_table_decision_and_drop_on_the_way() {
         "2 Ingress 0: Some(50)",
         "2 Ingress 1: Some(0)",
         "2 Ingress 2: Some(50)",
-        "2 to 2: Tunnel",
+        "2 to 2: Tunnel(TunnelId(1))",
     ];
     assert_eq!(notes.0, expected);
 
     let mut notes = Notes::default();
-    let frame = udp(Some(999), (VM1, 1, 1), (VM2, 1, 4), b"x");
-    let walked = trace(&hypervisor(1), InterfaceId(1), None, &frame, &mut notes).unwrap();
-    assert_eq!(walked.verdict.drop.as_ref().map(|drop| drop.flow), Some(FlowId(100)));
+    let traced = follow(999, (VM1, 1, 1), (VM2, 1, 4), &mut notes);
+    assert_eq!(traced.walked.verdict.drop.as_ref().map(|drop| drop.flow), Some(FlowId(100)));
     assert_eq!(notes.0, ["1 Ingress 0: Some(100)", "drop logical-flow by 100"]);
 }

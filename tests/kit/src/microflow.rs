@@ -143,7 +143,7 @@ fn neighbours(
 
 /// DHCP, DNS, group membership, and protocols that nobody knows.
 fn requests(dice: &mut Dice, terms: &mut Vec<String>, v6: bool) {
-    terms.push(match dice.below(6) {
+    terms.push(match dice.below(11) {
         0 if v6 => "eth.dst == 33:33:00:01:00:02 && ip6.src == fe80::1 && ip6.dst == ff02::1:2 \
                     && ip.ttl == 1 && udp.src == 546 && udp.dst == 547"
             .into(),
@@ -160,6 +160,26 @@ fn requests(dice: &mut Dice, terms: &mut Vec<String>, v6: bool) {
             .into(),
         4 => "eth.dst == 33:33:00:00:12:34 && ip6.src == fd00:1::1 && ip6.dst == ff0e::1234 \
               && ip.ttl == 8 && udp.dst == 5000"
+            .into(),
+        5 => "eth.dst == 01:00:5e:00:00:01 && ip4.src == 10.0.2.250 && ip4.dst == 224.0.0.1 \
+              && ip.proto == 2 && ip.ttl == 1"
+            .into(),
+        6 => format!(
+            "eth.dst == 33:33:00:00:00:16 && ip6.src == fe80::1 && ip6.dst == ff02::16 \
+             && ip.ttl == 1 && icmp6.type == {}",
+            dice.of(&[130, 131, 132, 143])
+        ),
+        7 => format!(
+            "eth.dst == {} && ip4.src == 172.16.0.7 && ip4.dst == 172.16.0.1 && ip.ttl == 255 \
+             && udp.src == 49152 && udp.dst == {}",
+            "02:00:00:00:f9:01",
+            dice.of(&[3784, 4784])
+        ),
+        8 => "eth.dst == 33:33:00:00:00:01 && nd_ra && ip6.src == fe80::9 && ip6.dst == ff02::1"
+            .into(),
+        // The answer of a backend whose health is checked.
+        9 => "eth.dst == 02:00:00:00:00:fe && ip4.src == 10.0.1.1 && ip4.dst == 10.0.1.253 \
+              && ip.ttl == 64 && tcp.src == 8080 && tcp.dst == 50000"
             .into(),
         _ => format!(
             "eth.dst == ff:ff:ff:ff:ff:ff && eth.type == {}",

@@ -4,6 +4,13 @@
 //! port, and a gateway router behind a join switch; on top of them whatever features the dice give,
 //! among them always the one that the network is `about`, so that a row of networks has all of them.
 
+mod balancer;
+mod policy;
+mod port;
+mod routing;
+mod service;
+mod translation;
+
 use crate::central::Central;
 use crate::dice::Dice;
 use anyhow::Result;
@@ -38,10 +45,29 @@ pub enum Feature {
     Templates,
     ArpProxy,
     Localport,
+    L2Gateway,
+    Vtep,
+    External,
+    HealthChecks,
+    BalancerGroups,
+    Balancers6,
+    Translation6,
+    NatOptions,
+    SecondGateway,
+    BridgedRedirect,
+    RouteTables,
+    PolicyMarks,
+    Rejects,
+    DenyByDefault,
+    AclOptions,
+    Snooping6,
+    Passthrough,
+    LearningRouters,
+    PrefixDelegation,
 }
 
 /// Every feature.
-pub const FEATURES: [Feature; 26] = [
+pub const FEATURES: [Feature; 45] = [
     Feature::PortSecurity,
     Feature::StatelessAcls,
     Feature::StatefulAcls,
@@ -68,6 +94,25 @@ pub const FEATURES: [Feature; 26] = [
     Feature::Templates,
     Feature::ArpProxy,
     Feature::Localport,
+    Feature::L2Gateway,
+    Feature::Vtep,
+    Feature::External,
+    Feature::HealthChecks,
+    Feature::BalancerGroups,
+    Feature::Balancers6,
+    Feature::Translation6,
+    Feature::NatOptions,
+    Feature::SecondGateway,
+    Feature::BridgedRedirect,
+    Feature::RouteTables,
+    Feature::PolicyMarks,
+    Feature::Rejects,
+    Feature::DenyByDefault,
+    Feature::AclOptions,
+    Feature::Snooping6,
+    Feature::Passthrough,
+    Feature::LearningRouters,
+    Feature::PrefixDelegation,
 ];
 
 /// A port that a packet may come from or go to.
@@ -90,8 +135,10 @@ pub struct End {
 pub struct Network {
     /// What it has.
     pub features: Vec<Feature>,
-    /// Words of one `ovn-nbctl` command line that makes it.
+    /// Words of one `ovn-nbctl` command line that makes it, each command behind `--`.
     pub commands: Vec<String>,
+    /// The same of a second, which needs what the first has made.
+    pub more: Vec<String>,
     /// Ports of workloads.
     pub ends: Vec<End>,
     /// Ports of routers, of both sides, with the router's addresses.
@@ -107,19 +154,27 @@ pub struct Network {
 /// The provider network's number.
 pub const PUBLIC: usize = 9;
 
-/// Everything of a Northbound database that a network may have made.
-const TABLES: [&str; 10] = [
-    "Logical_Switch",
-    "Logical_Router",
-    "Load_Balancer",
-    "Port_Group",
-    "Address_Set",
-    "DHCP_Options",
-    "DNS",
-    "Static_MAC_Binding",
-    "Chassis_Template_Var",
-    "Meter",
+/// Everything of a Northbound database that a network may have made, in the order in which it is taken
+/// away: northd cannot delete a datapath to which something of it still refers.
+const TABLES: [&[&str]; 3] = [
+    &["Static_MAC_Binding", "DNS", "Load_Balancer"],
+    &["Logical_Switch", "Logical_Router"],
+    &[
+        "Load_Balancer_Group",
+        "Port_Group",
+        "Address_Set",
+        "DHCP_Options",
+        "Chassis_Template_Var",
+        "Meter",
+        "HA_Chassis_Group",
+        "Copp",
+        "BFD",
+    ],
 ];
+
+/// Options of all networks that one of them may have set.
+const OPTIONS: [&str; 4] =
+    ["default_acl_drop", "debug_drop_collector_set", "debug_drop_domain_id", "controller_event"];
 
 impl Network {
     /// A network about one of the [`FEATURES`].
@@ -130,6 +185,7 @@ impl Network {
         let mut network = Self {
             features,
             commands: Vec::new(),
+            more: Vec::new(),
             ends: Vec::new(),
             routers: Vec::new(),
             addresses4: vec!["8.8.8.8".into(), "172.16.0.9".into(), "10.0.1.77".into()],
@@ -139,8 +195,10 @@ impl Network {
         let switches = 2 + dice.below(2);
         network.switches(dice, switches);
         network.gateways();
+        network.attachments();
         network.policy(dice);
         network.services(dice);
+        network.balancers(dice);
         network.translation(dice);
         network.routing(dice);
         network.learned();
@@ -153,8 +211,12 @@ impl Network {
     /// If a tool fails.
     pub fn build(&self, central: &Central) -> Result<()> {
         Self::clear(central)?;
-        let words: Vec<&str> = self.commands[1..].iter().map(String::as_str).collect();
-        central.nbctl(&words)?;
+        for commands in [&self.commands, &self.more] {
+            let words: Vec<&str> = commands.iter().skip(1).map(String::as_str).collect();
+            if !words.is_empty() {
+                central.nbctl(&words)?;
+            }
+        }
         central.sync()?;
         if self.has(Feature::Neighbours) {
             learn(central)?;
@@ -170,8 +232,14 @@ impl Network {
         central.nb("set NB_Global . options:use_ct_inv_match=true")?;
         // northd throws dice for it otherwise.
         central.nb("set NB_Global . options:svc_monitor_mac=\"02:00:00:00:00:fe\"")?;
-        let clear = TABLES.iter().flat_map(|table| ["--", "--all", "destroy", table]);
-        central.nbctl(&clear.skip(1).collect::<Vec<_>>()).map(drop)
+        let options = [&["remove", "NB_Global", ".", "options"], &OPTIONS[..]].concat();
+        central.nbctl(&options)?;
+        central.sb("--all destroy MAC_Binding -- --all destroy FDB")?;
+        for tables in TABLES {
+            let destroy = tables.iter().flat_map(|table| ["--", "--all", "destroy", table]);
+            central.nbctl(&Vec::from_iter(["--wait=sb"].into_iter().chain(destroy)))?;
+        }
+        Ok(())
     }
 
     /// Whether it has a feature.
@@ -180,7 +248,15 @@ impl Network {
     }
 
     fn add(&mut self, words: &str) {
-        self.commands.push("--".into());
+        Self::push(&mut self.commands, words);
+    }
+
+    fn then(&mut self, words: &str) {
+        Self::push(&mut self.more, words);
+    }
+
+    fn push(commands: &mut Vec<String>, words: &str) {
+        commands.push("--".into());
         // What stands between single quotes is part of one word, spaces and all.
         let (mut word, mut quoted) = (String::new(), false);
         for letter in words.chars().chain([' ']) {
@@ -188,7 +264,7 @@ impl Network {
                 '\'' => quoted = !quoted,
                 ' ' if !quoted => {
                     if !word.is_empty() {
-                        self.commands.push(std::mem::take(&mut word));
+                        commands.push(std::mem::take(&mut word));
                     }
                 }
                 other => word.push(other),
@@ -305,225 +381,6 @@ impl Network {
         ];
         self.ends.extend([world, out]);
         self.routers.extend(routers);
-    }
-
-    /// ACLs, QoS.
-    fn policy(&mut self, dice: &mut Dice) {
-        if self.has(Feature::StatelessAcls) || self.has(Feature::StatefulAcls) {
-            self.add(r#"create Address_Set name=as4 addresses='"10.0.1.1","10.0.2.0/24","172.16.0.200"'"#);
-            self.add("pg-add pg1 s1p1 s2p1 -- pg-add pg2 s1p2 s2p1");
-        }
-        let stateful = self.has(Feature::StatefulAcls);
-        if self.has(Feature::StatelessAcls) {
-            self.acl(
-                dice,
-                "s1",
-                "from-lport",
-                1001,
-                "ip4.src == $as4 && udp.dst == 81",
-                &["drop", "allow"],
-            );
-            self.acl(
-                dice,
-                "pg1",
-                "to-lport",
-                1002,
-                "outport == @pg1 && tcp.dst == {22, 81}",
-                &["drop", "reject"],
-            );
-            self.acl(
-                dice,
-                "s2",
-                "to-lport",
-                1000,
-                "ip6 && ip6.dst == fd00:2::2",
-                &["allow", "drop"],
-            );
-        }
-        if stateful {
-            self.acl(
-                dice,
-                "s1",
-                "from-lport",
-                1003,
-                "inport == @pg1 && ip4 && tcp",
-                &["allow-related"],
-            );
-            self.acl(
-                dice,
-                "pg2",
-                "to-lport",
-                1004,
-                "outport == @pg2 && ip && tcp.dst == 80",
-                &["allow-related", "reject"],
-            );
-            self.acl(
-                dice,
-                "s2",
-                "to-lport",
-                1005,
-                "ip4.src == $as4 && icmp4",
-                &["reject", "allow-related", "drop"],
-            );
-            self.acl(
-                dice,
-                "s2",
-                "from-lport",
-                1006,
-                "udp && udp.dst == 5353",
-                &["reject", "allow-stateless"],
-            );
-            self.add(
-                "--log --severity=alert --name=logged acl-add s1 to-lport 1010 'ip6 && tcp' reject",
-            );
-        }
-        if self.has(Feature::Qos) {
-            self.add("qos-add s1 from-lport 100 'ip4 && udp' dscp=48");
-            self.add("qos-add s2 to-lport 101 'ip6' rate=1000 burst=100 dscp=10");
-        }
-    }
-
-    fn acl(
-        &mut self,
-        dice: &mut Dice,
-        on: &str,
-        way: &str,
-        priority: u16,
-        matching: &str,
-        verdicts: &[&str],
-    ) {
-        let verdict = dice.of(verdicts);
-        self.add(&format!("acl-add {on} {way} {priority} '{matching}' {verdict}"));
-    }
-
-    /// DHCP, DNS, load balancers, multicast, router advertisements.
-    fn services(&mut self, dice: &mut Dice) {
-        if self.has(Feature::Dhcp) {
-            self.add(r#"--id=@d4 create DHCP_Options cidr='"10.0.1.0/24"' options:server_id=10.0.1.254 options:server_mac='"02:00:00:00:f1:01"' options:lease_time=3600 options:router=10.0.1.254"#);
-            self.add(r#"--id=@d6 create DHCP_Options cidr='"fd00:1::/64"' options:server_id='"02:00:00:00:f1:01"'"#);
-            self.add("set Logical_Switch_Port s1p1 dhcpv4_options=@d4 dhcpv6_options=@d6");
-        }
-        if self.has(Feature::Dns) {
-            self.add("--id=@dns create DNS records:vm1.ovn.org=10.0.1.1");
-            self.add("set Logical_Switch s1 dns_records=@dns");
-        }
-        if self.has(Feature::SwitchBalancer) {
-            let reject = if dice.percent(50) { "--reject " } else { "" };
-            self.balancer(
-                reject,
-                "lb1",
-                "10.96.0.1:80",
-                "10.0.1.1:8080,10.0.2.1:8080",
-                "tcp",
-                "s1",
-            );
-            self.balancer("", "lb2", "10.96.0.2", "10.0.1.2", "", "s1");
-            self.balancer("", "lb3", "[fd96::1]:80", "[fd00:1::1]:8080", "tcp", "s1");
-            self.add("ls-lb-add s2 lb1");
-        }
-        if self.has(Feature::RouterBalancer) {
-            self.balancer("", "lb4", "172.16.0.50:80", "10.0.1.1:80,10.0.2.1:80", "tcp", "");
-            self.balancer("", "lb5", "172.30.0.50:53", "10.0.2.1:53", "udp", "");
-            self.add("lr-lb-add r0 lb4 -- lr-lb-add gw lb5");
-            if dice.percent(50) {
-                self.add("set Logical_Router gw options:lb_force_snat_ip=100.64.0.2");
-            } else {
-                self.add("set Load_Balancer lb5 options:skip_snat=true");
-            }
-        }
-        if self.has(Feature::Affinity) {
-            self.balancer("", "lb6", "10.96.0.6:80", "10.0.2.1:80", "tcp", "s2");
-            self.add("set Load_Balancer lb6 options:affinity_timeout=60");
-        }
-        if self.has(Feature::Templates) {
-            self.add(r#"create Chassis_Template_Var chassis=hv1 variables:vip=10.96.0.7 variables:backends='"10.0.1.1:80"'"#);
-            self.add("--template lb-add lb7 '^vip:80' '^backends' tcp ipv4 -- ls-lb-add s1 lb7");
-        }
-        if self.has(Feature::Multicast) {
-            self.add(r#"set Logical_Switch s1 other_config:mcast_snoop=true other_config:mcast_querier=true other_config:mcast_eth_src='"02:00:00:00:01:ee"' other_config:mcast_ip4_src=10.0.1.250 other_config:mcast_flood_unregistered=true"#);
-            self.add("set Logical_Router r0 options:mcast_relay=true");
-            self.add("set Logical_Switch_Port s1p2 options:mcast_flood=true options:mcast_flood_reports=true");
-        }
-        if self.has(Feature::RouterAdvertisements) {
-            self.add("set Logical_Router_Port r0-s1 ipv6_ra_configs:address_mode=slaac ipv6_ra_configs:mtu=1400");
-            self.add("set Logical_Router_Port r0-s2 ipv6_ra_configs:address_mode=dhcpv6_stateful");
-        }
-        if self.has(Feature::ForwardingGroup) {
-            self.add("fwd-group-add fwd1 s1 10.0.1.240 02:00:00:00:01:f0 s1p1 s1p2");
-            self.addresses4.push("10.0.1.240".into());
-        }
-        if self.has(Feature::ArpProxy) {
-            self.add(
-                r#"set Logical_Switch_Port s1-r0 options:arp_proxy='"10.0.1.99 169.254.0.1"'"#,
-            );
-            self.addresses4.extend(["10.0.1.99".into(), "169.254.0.1".into()]);
-        }
-    }
-
-    fn balancer(&mut self, flags: &str, name: &str, vip: &str, to: &str, protocol: &str, on: &str) {
-        self.add(&format!("{flags}lb-add {name} {vip} {to} {protocol}"));
-        if !on.is_empty() {
-            self.add(&format!("ls-lb-add {on} {name}"));
-        }
-        let address = vip.trim_start_matches('[').split(']').next().unwrap_or(vip);
-        if vip.starts_with('[') {
-            self.addresses6.push(address.into());
-        } else {
-            self.addresses4.push(vip.split(':').next().unwrap_or(vip).into());
-        }
-        self.backends.extend(to.split(',').map(str::to_owned));
-    }
-
-    fn translation(&mut self, dice: &mut Dice) {
-        if self.has(Feature::SourceNat) {
-            self.add("lr-nat-add r0 snat 172.16.0.1 10.0.1.0/24");
-            if dice.percent(50) {
-                self.add("lr-nat-add r0 snat 2001:db8::1 fd00:1::/64");
-            }
-        }
-        if self.has(Feature::FloatingAddresses) {
-            self.add("lr-nat-add r0 dnat_and_snat 172.16.0.101 10.0.1.1 s1p1 02:00:00:00:01:01");
-            self.add("lr-nat-add r0 dnat_and_snat 172.16.0.102 10.0.2.1");
-            self.add("lr-nat-add r0 dnat 172.16.0.103 10.0.1.2");
-            self.addresses4.extend((101..=103).map(|host| format!("172.16.0.{host}")));
-        }
-        if self.has(Feature::GatewayNat) {
-            self.add("lr-nat-add gw snat 172.30.0.1 10.0.0.0/16");
-            self.add("lr-nat-add gw dnat_and_snat 172.30.0.101 10.0.1.1");
-            self.add("lr-nat-add gw dnat 172.30.0.102 10.0.2.1");
-            self.addresses4.extend(["172.30.0.101".into(), "172.30.0.102".into()]);
-            if dice.percent(50) {
-                self.add("set Logical_Router gw options:dnat_force_snat_ip=100.64.0.2");
-            }
-        }
-    }
-
-    fn routing(&mut self, dice: &mut Dice) {
-        if self.has(Feature::Policies) {
-            self.add("lr-policy-add r0 100 'ip4.src == 10.0.1.1 && udp' reroute 172.16.0.7");
-            self.add("lr-policy-add r0 101 'ip4.dst == 8.8.8.8 && tcp' drop");
-            self.add("lr-policy-add r0 102 'ip6.dst == 2001:db8::8' allow");
-            self.add(
-                "lr-policy-add r0 99 'ip4.src == 10.0.2.1 && icmp4' reroute 172.16.0.7,172.16.0.8",
-            );
-        }
-        if self.has(Feature::StaticRoutes) {
-            self.add("lr-route-add r0 0.0.0.0/0 172.16.0.200 -- lr-route-add r0 ::/0 2001:db8::c8");
-            self.add("--policy=src-ip lr-route-add r0 10.0.2.0/25 172.16.0.7");
-            self.add("lr-route-add r0 192.0.2.0/24 discard");
-            self.addresses4.extend(["192.0.2.1".into(), "198.51.100.1".into()]);
-        }
-        if self.has(Feature::Ecmp) {
-            let symmetric = if dice.percent(50) { "--ecmp-symmetric-reply" } else { "--ecmp" };
-            for hop in ["172.30.0.5", "172.30.0.6"] {
-                self.add(&format!("{symmetric} lr-route-add gw 203.0.113.0/24 {hop}"));
-                self.add(&format!("--ecmp lr-route-add r0 203.0.113.0/24 172.16.0.{}", &hop[9..]));
-            }
-            self.addresses4.extend(["203.0.113.1".into(), "203.0.113.2".into()]);
-        }
-        if self.has(Feature::GatewayMtu) {
-            self.add("set Logical_Router_Port r0-pub options:gateway_mtu=1400");
-        }
     }
 
     fn learned(&mut self) {

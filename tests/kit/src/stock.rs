@@ -137,6 +137,11 @@ impl StockChassis {
         Ok(())
     }
 
+    /// The process id of the running `ovn-controller`.
+    pub fn controller(&self) -> Option<u32> {
+        self.controller.as_ref().map(Process::pid)
+    }
+
     /// Ends `ovn-controller` (SIGKILL): its bindings stay.
     pub fn kill_controller(&mut self) {
         self.controller = None;

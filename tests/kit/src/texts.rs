@@ -1,5 +1,6 @@
 //! The words of a Southbound database: every distinct match and actions of its logical flows, and
-//! what is in the sets that they name.
+//! what is in the sets that they name. Values that northd or the server throws dice for have always
+//! the same: a UUID is [`UUID`], and a router's tunnel key in the name of a set is its name.
 
 use crate::central::Central;
 use anyhow::{Context, Result};
@@ -17,18 +18,33 @@ pub struct Texts {
     pub sets: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// What stands for any UUID.
+const UUID: &str = "00000000-0000-4000-8000-000000000000";
+
 impl Texts {
     /// Adds those of a central.
     ///
     /// # Errors
     /// If `ovn-sbctl` fails or prints something else.
     pub fn read(&mut self, central: &Central) -> Result<()> {
+        let mut names: Vec<[String; 2]> = Vec::new();
+        for [key, ids] in rows(central, "Datapath_Binding", ["tunnel_key", "external_ids"])? {
+            let pairs = ids[1].as_array().context("a map")?;
+            if let Some(name) = pairs.iter().find(|pair| pair[0] == "name") {
+                names.push([format!("_rtr_lb_{key}_"), format!("_rtr_lb_{}_", string(&name[1])?)]);
+            }
+        }
+        let usual = |text: &str| {
+            let named =
+                names.iter().fold(text.to_owned(), |text, [key, name]| text.replace(key, name));
+            without_uuids(&named)
+        };
         for [text, actions] in rows(central, "Logical_Flow", ["match", "actions"])? {
-            self.matches.insert(string(&text)?);
-            self.actions.insert(string(&actions)?);
+            self.matches.insert(usual(&string(&text)?));
+            self.actions.insert(usual(&string(&actions)?));
         }
         for [name, addresses] in rows(central, "Address_Set", ["name", "addresses"])? {
-            let set = self.sets.entry(format!("${}", string(&name)?)).or_default();
+            let set = self.sets.entry(format!("${}", usual(&string(&name)?))).or_default();
             set.extend(strings(&addresses)?);
         }
         for [name, ports] in rows(central, "Port_Group", ["name", "ports"])? {
@@ -48,6 +64,24 @@ fn rows(central: &Central, table: &str, columns: [&str; 2]) -> Result<Vec<[Value
     let mut table: Value = serde_json::from_str(&text)?;
     let rows = table["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
     rows.into_iter().map(|row| serde_json::from_value(row).context("two columns")).collect()
+}
+
+/// A text with [`UUID`] in place of each UUID.
+fn without_uuids(text: &str) -> String {
+    let is_uuid = |part: &[u8]| {
+        part.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+    };
+    let mut rest = text;
+    let mut usual = String::new();
+    while let Some(at) = rest.as_bytes().windows(UUID.len()).position(is_uuid) {
+        usual += &rest[..at];
+        usual += UUID;
+        rest = &rest[at + UUID.len()..];
+    }
+    usual + rest
 }
 
 fn string(value: &Value) -> Result<String> {

@@ -192,8 +192,6 @@ impl Side {
 fn stock_chassis(index: usize, underlay: &Underlay, remote: &str) -> Result<StockChassis> {
     let (name, address) = CHASSIS[index];
     let address = (IpAddr::from(address), 24);
-    StockChassis::new(
-        underlay,
-        StockOptions { name, remote, address, ports: Ports::Packet, core: None },
-    )
+    let options = StockOptions { name, remote, address, ports: Ports::Packet, core: None };
+    StockChassis::new(underlay, options)
 }

@@ -130,8 +130,23 @@ impl XdpChassis {
     /// Tells the daemon to leave the cluster for good (unixctl `exit`), and waits until it has ended.
     /// Needs `ovs-appctl`.
     pub fn leave(&mut self) -> Result<()> {
+        self.exit(&["exit"])
+    }
+
+    /// The same for a daemon that another follows: its rows stay.
+    pub fn leave_for_a_restart(&mut self) -> Result<()> {
+        self.exit(&["exit", "--restart"])
+    }
+
+    /// Replaces text of its configuration, and tells the daemon to read it again.
+    pub fn reconfigure(&mut self, old: &str, new: &str) -> Result<()> {
+        self.settings = self.settings.replace(old, new);
+        self.reload()
+    }
+
+    fn exit(&mut self, words: &[&str]) -> Result<()> {
         let mut command = Command::new("ovs-appctl");
-        process::run(command.arg("--timeout=10").arg("-t").arg(self.socket()).arg("exit"))?;
+        process::run(command.arg("--timeout=10").arg("-t").arg(self.socket()).args(words))?;
         let Some(mut daemon) = self.daemon.take() else {
             bail!("ovn-xdp on {} does not run", self.name);
         };

@@ -76,6 +76,11 @@ impl LogicalFlow {
         ids.and_then(|ids| ids.get("stage-name")).map_or("", |name| name)
     }
 
+    /// `external_ids:source`: the line of northd that wrote it.
+    pub fn source(&self) -> Option<&str> {
+        Some(self.0.map("external_ids").ok()?.get("source")?)
+    }
+
     fn text(&self, column: &str) -> &str {
         self.0.string(column).unwrap_or_default()
     }

@@ -1,9 +1,13 @@
 //! A packet described by a match, as `ovn-trace` takes it.
 
-use super::{AnnotateError, Canonical, Compare, Names, Operand, parse};
+use super::{AnnotateError, Canonical, Compare, Operand};
 use crate::error::Error;
 use crate::symbol::Symbols;
-use ovn_xdp_datapath::field::Context;
+use ovn_xdp_datapath::field::{self, Context, Slice};
+
+/// Fields that OVN leaves at zero whatever the match says: they fill no byte, and what it sets a
+/// packet by knows no mask for them.
+const IGNORED: [Slice; 2] = [field::IP_DSCP, field::IP_ECN];
 
 /// Why a match does not describe one packet.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -22,40 +26,58 @@ pub enum MicroflowError {
     Ambiguous(String),
 }
 
-/// The packet whose named fields have the values that a match demands, and whose other bits are 0.
-///
-/// # Errors
-/// If the match does not read, or does not say one value for each field that it names.
-pub fn microflow(
-    text: &str,
-    symbols: &Symbols,
-    names: &Names,
-    port: &impl Fn(&str) -> Option<u32>,
-) -> Result<Context, MicroflowError> {
-    let annotated = parse(text, symbols, names)?.annotated(symbols)?;
-    let constraints = annotated.clone().simplified().resolved(&|_| true).normalized();
-    let mut context = Context::default();
-    let list = match constraints {
-        Canonical::Constant(false) => return Err(MicroflowError::Contradictory),
-        Canonical::Constant(true) => Vec::new(),
-        Canonical::And(list) => list,
-        other => vec![other],
-    };
-    for each in list {
-        let Canonical::Compare(Compare { symbol, operand, .. }) = each else {
-            return Err(MicroflowError::Ambiguous(annotated.to_string()));
+impl Canonical {
+    /// The packet whose named fields have the values that a match demands, and whose other bits are
+    /// 0. A port that `port` does not know says nothing.
+    ///
+    /// # Errors
+    /// If the match does not say one value for each field that it names.
+    pub fn microflow(
+        self,
+        symbols: &Symbols,
+        port: &impl Fn(&str) -> Option<u32>,
+    ) -> Result<Context, MicroflowError> {
+        let annotated = self.annotated(symbols)?;
+        let constraints = annotated.clone().simplified().resolved(&|_| true).normalized();
+        let mut context = Context::default();
+        let list = match constraints {
+            Self::Constant(false) => return Err(MicroflowError::Contradictory),
+            Self::Constant(true) => Vec::new(),
+            Self::And(list) => list,
+            other => vec![other],
         };
-        match operand {
-            Operand::Number(number) => {
-                let old = context.get(symbol.slice) & !number.mask;
-                context.set(symbol.slice, old | number.value);
-            }
-            Operand::Port(name) => {
-                if let Some(key) = port(&name) {
-                    context.set(symbol.slice, key.into());
+        for each in list {
+            let Self::Compare(Compare { symbol, operand, .. }) = each else {
+                return Err(MicroflowError::Ambiguous(annotated.to_string()));
+            };
+            match operand {
+                Operand::Number(_) if IGNORED.contains(&symbol.slice) => {}
+                Operand::Number(number) => {
+                    let old = context.get(symbol.slice) & !number.mask;
+                    context.set(symbol.slice, old | number.value);
+                }
+                Operand::Port(name) => {
+                    if let Some(key) = port(&name) {
+                        context.set(symbol.slice, key.into());
+                    }
                 }
             }
         }
+        Ok(context)
     }
-    Ok(context)
+
+    /// The ports that a match compares a field of ports with, as they are named.
+    pub fn ports(&self, field: &str) -> Vec<&str> {
+        match self {
+            Self::And(list) | Self::Or(list) => {
+                list.iter().flat_map(|each| each.ports(field)).collect()
+            }
+            Self::Compare(Compare { symbol, operand: Operand::Port(name), .. })
+                if symbol.name == field =>
+            {
+                vec![name]
+            }
+            _ => Vec::new(),
+        }
+    }
 }

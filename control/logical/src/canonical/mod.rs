@@ -14,7 +14,7 @@ mod simplify;
 
 pub use annotate::AnnotateError;
 pub(crate) use annotate::prerequisite;
-pub use microflow::{MicroflowError, microflow};
+pub use microflow::MicroflowError;
 
 use crate::constant::Number;
 use crate::error::Error;
