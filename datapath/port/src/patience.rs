@@ -2,9 +2,10 @@
 //!
 //! Looking pays only if work comes before a sleep and its wake-up would be over. What comes next is
 //! learnt from what came after a wait like the last: the answer to a question that woke the worker
-//! comes soon, the next question does not. A sleep that was short makes the next look after such a
-//! wait twice as long as it would have had to be; one that lasted makes it shorter, down to none. So
-//! a worker does not sleep between a question and its answer, nor between the frames of a burst, and
+//! comes soon, the next question does not. So after a short wait, which a burst's frames end, a sleep
+//! that was short makes the next look longer, and one that lasted makes it shorter, down to none.
+//! After a long wait a look may be long, and so it must have been worth it each of the last times. A
+//! worker does not sleep between a question and its answer, nor between the frames of a burst, and
 //! does not burn a core for each packet that comes now and then.
 //!
 //! Where frames come thick, neither is good. Each look or wake-up finds a frame or two, and takes the
@@ -19,6 +20,9 @@ const ANSWER: u64 = 150_000;
 
 /// The longest look after a short wait, in nanoseconds.
 const BURST: u64 = 20_000;
+
+/// How often in a row a long look must have been worth it before it is taken.
+const PROOFS: u32 = 4;
 
 /// The shortest look but none.
 const SHORTEST: u64 = 5_000;
@@ -47,8 +51,10 @@ pub(crate) enum Rest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     polling: Polling,
-    /// How long to look after a long wait, and after a short one.
-    look: [u64; 2],
+    /// How long to look after a short wait.
+    look: u64,
+    /// How many waits after a long one in a row were short enough to look for.
+    answers: u32,
     /// Whether the last wait was a short one.
     short: bool,
     idle_since: Option<u64>,
@@ -61,7 +67,8 @@ impl Patience {
     pub(crate) fn new(polling: Polling) -> Self {
         Self {
             polling,
-            look: [0; 2],
+            look: 0,
+            answers: 0,
             short: false,
             idle_since: None,
             window_since: 0,
@@ -90,26 +97,33 @@ impl Patience {
         let look = match self.polling {
             Polling::Busy => return Rest::Look,
             _ if self.thick => 0,
-            Polling::Adaptive => self.look[usize::from(self.short)],
             Polling::Sleep => 0,
+            Polling::Adaptive if self.short => self.look,
+            Polling::Adaptive if self.answers >= PROOFS => ANSWER,
+            Polling::Adaptive => 0,
         };
         if now - *self.idle_since.get_or_insert(now) < look {
             return Rest::Look;
         }
         self.idle_since = None;
-        if self.thick { Rest::Nap(NAP) } else { Rest::Sleep }
+        if !self.thick {
+            return Rest::Sleep;
+        }
+        self.answers = 0;
+        Rest::Nap(NAP)
     }
 
     /// Takes notice of a sleep of this many nanoseconds.
     pub(crate) fn slept(&mut self, nanoseconds: u64) {
-        let longest = if self.short { BURST } else { ANSWER };
-        let look = &mut self.look[usize::from(self.short)];
-        self.short = nanoseconds <= longest;
-        *look = match *look {
-            look if self.short => (2 * (look + nanoseconds)).clamp(SHORTEST, longest),
-            look if look < 2 * SHORTEST => 0,
-            look => look / 2,
-        };
+        let after_short = self.short;
+        self.short = nanoseconds <= if after_short { BURST } else { ANSWER };
+        match (after_short, self.short) {
+            (false, true) => self.answers = PROOFS.min(self.answers + 1),
+            (false, false) => self.answers = 0,
+            (true, true) => self.look = (self.look * 2).clamp(SHORTEST, BURST),
+            (true, false) if self.look < 2 * SHORTEST => self.look = 0,
+            (true, false) => self.look /= 2,
+        }
     }
 }
 
@@ -144,7 +158,7 @@ mod tests {
                 look(&mut patience, n * WINDOW)
             })
             .collect();
-        assert_eq!(looks, [6_000, 18_000, 20_000, 20_000]);
+        assert_eq!(looks, [5_000, 10_000, 20_000, 20_000]);
     }
 
     #[test]
@@ -157,23 +171,31 @@ mod tests {
                 look(&mut patience, n * WINDOW)
             })
             .collect();
-        assert_eq!(looks, [6_000, 0, 0, 0]);
+        assert_eq!(looks, [0; 4]);
     }
 
     #[test]
     fn a_worker_that_a_question_wakes_looks_for_the_answer_and_then_sleeps() {
         let mut patience = Patience::new(Polling::Adaptive);
-        for _ in 0..2 {
+        let question = 99 * WINDOW;
+        for _ in 0..PROOFS {
             patience.slept(5_000_000);
+            assert_eq!(patience.rest(question), Rest::Sleep);
             patience.slept(70_000);
         }
         patience.slept(5_000_000);
-        let question = 99 * WINDOW;
         patience.served(question, 1);
         assert_eq!(patience.rest(question + 1_000), Rest::Look);
         assert_eq!(patience.rest(question + 80_000), Rest::Look);
         patience.served(question + 90_000, 1);
         assert_eq!(patience.rest(question + 91_000), Rest::Sleep);
+        // No answer to the next: it was worth it no longer.
+        patience.slept(5_000_000);
+        patience.served(question + 6_000_000, 1);
+        assert_eq!(patience.rest(question + 6_000_000), Rest::Look);
+        assert_eq!(patience.rest(question + 6_200_000), Rest::Sleep);
+        patience.slept(5_000_000);
+        assert_eq!(patience.rest(question + 12_000_000), Rest::Sleep);
     }
 
     #[test]
