@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Commands of packages that every Debian has.
-const ESSENTIAL: [&str; 4] = ["cat", "kill", "sleep", "true"];
+const ESSENTIAL: [&str; 5] = ["cat", "kill", "sleep", "taskset", "true"];
 
 /// Calls whose first string is the name of a command.
 const CALLS: [&str; 3] = ["Command::new(\"", ".command(\"", "run(\""];
