@@ -1,15 +1,16 @@
 //! What an operator does to a host's links, addresses and neighbours under a running chassis: the
 //! tunnels follow, and nobody restarts anything.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
 use ovn_xdp_kit::chassis::Chassis;
+use ovn_xdp_kit::lab::{Family, LabOptions, Ours};
 use ovn_xdp_kit::link::{Mac, Underlay, address, mac, mac_of, veth};
 use ovn_xdp_kit::namespace::Namespace;
 use ovn_xdp_kit::process;
-use ovn_xdp_kit::topology::{self, CHASSIS, PORTS, Workloads};
+use ovn_xdp_kit::topology::{self, CHASSIS, CHASSIS_V6, PORTS, Workloads};
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::wait::{self, PATIENCE};
 use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
@@ -56,20 +57,8 @@ impl Lab {
         self.hypervisors[chassis].namespace().ip(arguments).unwrap();
     }
 
-    /// Waits until a VM of one chassis reaches a VM of the other again, both ways.
     fn reaches(&self, when: &str) {
-        for (from, to) in [("vm1", "vm2"), ("vm2", "vm1")] {
-            let from = self.workloads.get(from).unwrap();
-            let target: Ipv4Addr = self.workloads.get(to).unwrap().addresses().v4;
-            wait::until(&format!("{} to reach {to} {when}", from.role()), PATIENCE, || {
-                let pings = traffic::ping(from.namespace(), target.into(), 1, EACH);
-                match pings.map_err(|error| format!("{error:#}"))?.received {
-                    1 => Ok(()),
-                    _ => Err(format!("{:#}", self.hypervisors[0].show().unwrap_or_default())),
-                }
-            })
-            .unwrap();
-        }
+        reaches(&self.workloads, &self.hypervisors[0], when);
     }
 
     fn tunnel_waits(&self, chassis: usize) {
@@ -82,6 +71,35 @@ impl Lab {
         })
         .unwrap();
     }
+}
+
+/// Waits until a VM of one chassis reaches a VM of the other again, both ways.
+fn reaches(workloads: &Workloads, chassis: &XdpChassis, when: &str) {
+    for (from, to) in [("vm1", "vm2"), ("vm2", "vm1")] {
+        let from = workloads.get(from).unwrap();
+        let target: Ipv4Addr = workloads.get(to).unwrap().addresses().v4;
+        wait::until(&format!("{} to reach {to} {when}", from.role()), PATIENCE, || {
+            let pings = traffic::ping(from.namespace(), target.into(), 1, EACH);
+            match pings.map_err(|error| format!("{error:#}"))?.received {
+                1 => Ok(()),
+                _ => Err(format!("{:#}", chassis.show().unwrap_or_default())),
+            }
+        })
+        .unwrap();
+    }
+}
+
+/// Waits until the tunnel has this next hop, or goes by this interface.
+fn goes_by(chassis: &XdpChassis, what: &str, wanted: &str) {
+    wait::until(what, PATIENCE, || {
+        let show = chassis.show().map_err(|error| format!("{error:#}"))?;
+        let tunnel = &show["tunnels"][0];
+        match [&tunnel["next_hop"], &tunnel["interface"]].iter().any(|it| **it == *wanted) {
+            true => Ok(()),
+            false => Err(format!("{tunnel:#}")),
+        }
+    })
+    .unwrap();
 }
 
 #[test]
@@ -123,15 +141,7 @@ fn tunnels_follow_a_route_to_a_gateway_and_to_another_device() {
     lab.underlay.attach(&gateway).unwrap();
     address(&gateway, link, [192, 0, 2, 254].into(), 24).unwrap();
     let next_hop = |what: &str, wanted: String| {
-        wait::until(what, PATIENCE, || {
-            let show = lab.hypervisors[0].show().map_err(|error| format!("{error:#}"))?;
-            let tunnel = &show["tunnels"][0];
-            match [&tunnel["next_hop"], &tunnel["interface"]].iter().any(|it| **it == *wanted) {
-                true => Ok(()),
-                false => Err(format!("{tunnel:#}")),
-            }
-        })
-        .unwrap();
+        goes_by(&lab.hypervisors[0], what, &wanted);
         lab.reaches(what);
     };
     lab.ip(0, "route add 192.0.2.2/32 via 192.0.2.254");
@@ -153,6 +163,41 @@ fn tunnels_follow_a_route_to_a_gateway_and_to_another_device() {
 
     lab.ip(0, "link delete dev second");
     next_hop("the tunnel to go straight again", mac_of(hv2, link).unwrap().to_string());
+}
+
+/// By a gateway, whose MAC address changes, and straight again.
+#[test]
+fn tunnels_follow_a_route_over_an_ipv6_underlay() {
+    let options = LabOptions { family: Family::V6, ..LabOptions::default() };
+    let lab = Ours::start(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), options).unwrap();
+    let (link, hv1, far) = (Underlay::LINK, lab.hv1.namespace(), CHASSIS_V6[1]);
+    // The gateway would tell of the straight way.
+    hv1.sysctl(&format!("net/ipv6/conf/{link}/accept_redirects"), "0").unwrap();
+    let gateway = Namespace::new("gateway").unwrap();
+    gateway.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+    lab.underlay.attach(&gateway).unwrap();
+    let mut via = CHASSIS_V6[0].octets();
+    via[15] = 0xfe;
+    let via = Ipv6Addr::from(via);
+    address(&gateway, link, via.into(), 64).unwrap();
+    let next_hop = |what: &str, wanted: Mac| {
+        goes_by(&lab.hv1, what, &wanted.to_string());
+        reaches(&lab.workloads, &lab.hv1, what);
+    };
+    let mac_of_far = mac_of(lab.hv2.namespace(), link).unwrap();
+    next_hop("the tunnel to go straight", mac_of_far);
+
+    hv1.ip(&format!("route add {far}/128 via {via} dev {link}")).unwrap();
+    next_hop("the tunnel to go by the gateway", mac_of(&gateway, link).unwrap());
+
+    let other = Mac([2, 0xee, 0, 0, 0, 9]);
+    mac(&gateway, link, other).unwrap();
+    // As a router does that took over from another.
+    hv1.ip(&format!("neigh replace {via} lladdr {other} dev {link} nud stale")).unwrap();
+    next_hop("the tunnel to go by the gateway's new address", other);
+
+    hv1.ip(&format!("route del {far}/128 via {via} dev {link}")).unwrap();
+    next_hop("the tunnel to go straight again", mac_of_far);
 }
 
 #[test]
