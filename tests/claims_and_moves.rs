@@ -166,6 +166,22 @@ fn a_chassis_that_leaves_takes_its_rows_and_ports_with_it_and_one_that_stops_doe
     mixed.central.wait_bound("vm1-red", None).unwrap();
 }
 
+/// CH-6: it knows which rows are its own once it has read them.
+#[test]
+fn a_chassis_that_leaves_before_it_has_met_the_server_takes_its_rows_with_it_all_the_same() {
+    let mut mixed = start();
+    mixed.hv1.terminate().unwrap();
+    mixed.central.kill_member(0);
+    mixed.hv1.start().unwrap();
+    let (hv1, central) = (&mut mixed.hv1, &mut mixed.central);
+    std::thread::scope(|scope| {
+        let leaving = scope.spawn(|| hv1.leave().unwrap());
+        central.start_member(0).unwrap();
+        leaving.join().unwrap();
+    });
+    assert_eq!(mixed.central.sb("--bare --columns=name list Chassis").unwrap().trim(), "hv2");
+}
+
 /// Nor while the rows of its ports are on their way from the server.
 #[test]
 fn no_frame_is_taken_for_one_of_an_interface_without_a_port_while_a_chassis_connects() {

@@ -491,13 +491,9 @@ impl Daemon {
     }
 
     async fn end(&mut self, ending: Ending) -> Result<(), DaemonError> {
-        if ending == Ending::Clean
-            && let Some(handle) = self.central.handle()
-        {
-            let operations = self.engine.farewell();
-            let farewell = handle.transact(transaction(operations));
-            match tokio::time::timeout(FAREWELL, farewell).await {
-                Ok(Ok(_)) => tracing::info!("our rows are removed"),
+        if ending == Ending::Clean && self.central.handle().is_some() {
+            match tokio::time::timeout(FAREWELL, self.leave()).await {
+                Ok(Ok(())) => tracing::info!("our rows are removed"),
                 Ok(Err(error)) => tracing::warn!(%error, "our rows could not be removed"),
                 Err(_) => tracing::warn!("our rows could not be removed: no answer in 5 s"),
             }
@@ -507,6 +503,19 @@ impl Daemon {
             self.paths.release(&self.host).await;
         }
         Ok(())
+    }
+
+    /// Removes our rows. Which these are is known when the database's content is there, and what was
+    /// written meanwhile is answered.
+    async fn leave(&mut self) -> Result<(), TransactError> {
+        while !self.engine.is_initial() || !self.writes.is_empty() {
+            tokio::select! {
+                event = self.central.next_event() => self.event(event),
+                Some((concern, outcome)) = self.writes.next() => self.written(&concern, outcome),
+            }
+        }
+        let Some(handle) = self.central.handle() else { return Ok(()) };
+        handle.transact(transaction(self.engine.farewell())).await.map(drop)
     }
 }
 

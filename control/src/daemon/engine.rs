@@ -232,6 +232,11 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         self.stale = true;
     }
 
+    /// Whether the content of the database is here.
+    pub fn is_initial(&self) -> bool {
+        self.initial
+    }
+
     /// The database takes writes, or no longer does. What was under way may be lost.
     pub fn writable(&mut self, writable: bool, now: Duration) {
         self.claims.writable(writable);
