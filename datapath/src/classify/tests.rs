@@ -1,6 +1,8 @@
 //! The oracle is each rule's clauses, tried one after the other, with the members of shared sets in
 //! plain lists; packets are made to hit each rule, and to miss it by a bit.
 
+mod hostile;
+
 use super::group::Groups;
 use super::*;
 use crate::field::{self, GUARDED_SLOT};
@@ -467,123 +469,6 @@ fn a_rule_gives_back_its_clauses() {
     assert!(never.holds_never() && never.clauses().next().is_none());
     let always = Rule::new(1, &[made[0].clone(), Clause::default()], vec![].into(), FlowId(1));
     assert!(always.holds_always() && always.matches(&Context::default(), &Sets::default()));
-}
-
-/// Rules of the kind that makes a table slow: many masks, many sets that hold the packet, lists.
-fn hostile(seed: u64, many: usize) -> Vec<Rule> {
-    let mut state = seed << 1 | 1;
-    let mut throw = move |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
-    let kind = throw(3);
-    (0..many)
-        .map(|at| {
-            let mut literals = Vec::new();
-            let masked = |field: Slice, throw: &mut dyn FnMut(u64) -> u64| {
-                let mask = u128::from(throw(1 << field.width().min(16))) << throw(4);
-                let mask = mask & field.ones();
-                Masked { value: u128::from(throw(4) * 0x1111_1111) & mask, mask }
-            };
-            let mut put = |field, values: Values<'_>, negated| {
-                literals.push(Literal::new(field, values, negated));
-            };
-            if kind != 1 {
-                put(field::IP4_SRC, Values::One(&masked(field::IP4_SRC, &mut throw)), false);
-            }
-            match throw(4) {
-                0 => put(field::TP_DST, Values::One(&masked(field::TP_DST, &mut throw)), false),
-                1 => {
-                    let list: Vec<_> = (0..3).map(|_| masked(field::TP_DST, &mut throw)).collect();
-                    put(field::TP_DST, Values::Any(&list), throw(4) == 0);
-                }
-                _ => {}
-            }
-            if kind != 0 {
-                for field in [0, 4] {
-                    let set = shared(field, throw(u64::from(SETS)) as u32);
-                    put(FIELDS[field], Values::Shared(set), throw(8) == 0);
-                }
-            }
-            let ops = if throw(2) == 0 { vec![] } else { vec![Op::Output] };
-            let clause = Clause(literals.into());
-            Rule::new(throw(5) as u16, &[clause], Program::from(ops), FlowId(at as u128))
-        })
-        .collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
-
-    #[test]
-    fn hostile_tables_agree_however_they_grow_and_shrink(
-        seed: u32,
-        many in prop_oneof![30..60usize, 900..1400usize],
-        order in any::<u64>(),
-        members in members(60),
-        aims in aims(30),
-    ) {
-        let all = hostile(seed.into(), many);
-        let (sets, model) = filled(&members);
-        let mut rules = Rules::default();
-        let mut inside: BTreeMap<FlowId, Rule> = BTreeMap::new();
-        let step = (order | 1) as usize % many;
-        let check = |rules: &Rules, inside: &BTreeMap<FlowId, Rule>| {
-            let (table, list) = (rules.table(), inside.values().cloned().collect::<Vec<_>>());
-            for (picks, flip) in &aims {
-                let context = aimed(&list, &model, picks, *flip);
-                let found = table.lookup(&context, &sets).map(Rule::flow);
-                prop_assert_eq!(found, model.choice(list.iter(), &context));
-            }
-            Ok(())
-        };
-        for at in 0..many {
-            let rule = &all[(at * step.max(1)) % many];
-            rules.insert(rule.clone());
-            inside.insert(rule.flow(), rule.clone());
-            if at == many / 2 {
-                check(&rules, &inside)?;
-            }
-        }
-        check(&rules, &inside)?;
-        for left in [many / 2, many / 10, 9, 0] {
-            while inside.len() > left {
-                let (&flow, _) = inside.iter().nth(inside.len() * 2 / 3).unwrap();
-                inside.remove(&flow);
-                prop_assert!(rules.remove(flow).is_some());
-            }
-            check(&rules, &inside)?;
-        }
-        prop_assert_eq!(rules.table().bytes(), Rules::default().table().bytes());
-    }
-}
-
-#[test]
-fn every_mask_of_a_field_is_looked_up_in_blocks_and_not_one_by_one() {
-    let literal = |mask: u64| {
-        let one = Masked { value: u128::from(mask), mask: mask.into() };
-        Literal::new(field::TP_DST, Values::One(&one), false)
-    };
-    let rule = |mask: u64| {
-        let clause = Clause([literal(mask)].into());
-        Rule::new(7, &[clause], Program::from(vec![]), FlowId(mask.into()))
-    };
-    let mut rules = Rules::default();
-    (1..4096).for_each(|mask| rules.insert(rule(mask)));
-    let table = rules.table();
-    assert_eq!((table.structure(), table.size()), ("screen", (0, 4095)));
-    for value in [0u128, 1, 5, 0x800, 0xfff] {
-        let mut context = Context::default();
-        context.set(field::TP_DST, value);
-        let found = table.lookup(&context, &Sets::default()).map(Rule::flow);
-        // The least flow whose bits are all set.
-        let least = (1..4096u128).find(|mask| value & mask == *mask).map(FlowId);
-        assert_eq!(found, least, "{value:#x}");
-    }
-    (1..4096).for_each(|mask: u128| assert!(rules.remove(FlowId(mask)).is_some()));
-    assert_eq!(rules.table().bytes(), Rules::default().table().bytes());
 }
 
 #[test]
