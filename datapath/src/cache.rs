@@ -14,6 +14,7 @@
 
 use crate::parse::Parsed;
 use crate::verdict::Verdict;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 /// What a verdict is found by.
@@ -321,6 +322,8 @@ fn signature(hash: u64) -> u32 {
 struct Verdicts {
     slots: Vec<Option<Box<Shared>>>,
     free: Vec<u32>,
+    /// Of the prints: nobody outside can make many of them equal.
+    state: RandomState,
     /// Numbers by print.
     by_print: HashTable<(u64, u32)>,
 }
@@ -341,7 +344,7 @@ impl Verdicts {
 
     /// The number of a verdict that has just been found to hold under a generation.
     fn keep(&mut self, verdict: Verdict, generation: u64) -> u32 {
-        let print = verdict.print();
+        let print = verdict.print(&self.state);
         let slots = &mut self.slots;
         let known = self.by_print.find(print, |(_, number)| {
             let known = slots.get(*number as usize).and_then(Option::as_deref);

@@ -11,7 +11,6 @@ use crate::key::{DatapathKey, FlowId, InterfaceId, TunnelId};
 use crate::path::Path;
 use crate::publish::{Generation, Tag};
 use crate::rewrite::Rewrite;
-use foldhash::fast::FixedState;
 use ovn_xdp_abi::drop::DropReason;
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -44,8 +43,8 @@ pub struct Verdict {
 
 impl Verdict {
     /// A hash of what tells verdicts apart.
-    pub fn print(&self) -> u64 {
-        let mut hasher = FixedState::default().build_hasher();
+    pub fn print(&self, state: &impl BuildHasher) -> u64 {
+        let mut hasher = state.build_hasher();
         self.path.as_ref().map(Arc::as_ptr).hash(&mut hasher);
         self.drop.as_ref().map(Arc::as_ptr).hash(&mut hasher);
         (self.guard, self.lengths).hash(&mut hasher);
