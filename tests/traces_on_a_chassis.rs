@@ -75,13 +75,10 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `show` counts of frames, workers' cache and learning apart from the guests' own chatter.
+/// What `show` counts of drops.
 fn counts(mixed: &Mixed) -> Value {
     let show = mixed.hv1.show().unwrap();
-    serde_json::json!({
-        "ports": show["ports"], "drops": show["drops"], "flows": show["flows"],
-        "workers": show["workers"], "tunnels": show["tunnels"],
-    })
+    serde_json::json!({ "drops": show["drops"], "flows": show["flows"] })
 }
 
 #[test]
@@ -295,11 +292,20 @@ fn what_the_chassis_has_learned_is_used_and_a_trace_teaches_it_nothing() {
     let to_guest = Ends { to: GUEST.1.into(), ..ends("vm1", "vm2", false) };
     let microflow = microflow("vm1", &to_guest, "udp.src == 1 && udp.dst == 2");
 
-    let before = counts(&mixed);
-    let unknown = outcome(&mixed, &[&microflow]);
+    let (mut unknown, mut taught) = (Value::Null, Value::Null);
+    // A guest may send something of its own meanwhile; what a trace counts, each trace counts.
+    wait::until("two traces that nothing is counted for", PATIENCE, || {
+        let before = counts(&mixed);
+        unknown = outcome(&mixed, &[&microflow]);
+        taught = outcome(&mixed, &["--frame", &hexadecimal(&told), "vm1-blue"]);
+        match (before, counts(&mixed)) {
+            (before, after) if before == after => Ok(()),
+            (before, after) => Err(format!("{before:#}\nbecame {after:#}")),
+        }
+    })
+    .unwrap();
     assert!(unknown["trace"].as_str().unwrap().contains("/* No MAC binding. */"), "{unknown:#}");
     assert_eq!(unknown["drop"]["reason"], "action-not-executed", "{unknown:#}");
-    let taught = outcome(&mixed, &["--frame", &hexadecimal(&told), "vm1-blue"]);
     let learns: BTreeSet<&str> =
         taught["learns"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     let fact = format!("{} is at {} on port \"router-blue\"", GUEST.1, GUEST.0);
@@ -307,9 +313,6 @@ fn what_the_chassis_has_learned_is_used_and_a_trace_teaches_it_nothing() {
     mixed.central.sync_chassis().unwrap();
     assert_eq!(outcome(&mixed, &[&microflow])["drop"], unknown["drop"]);
     assert_eq!(mixed.central.sb("--bare --columns=ip list MAC_Binding").unwrap().trim(), "");
-    let after = counts(&mixed);
-    assert_eq!(before["flows"], after["flows"]);
-    assert_eq!(before["drops"], after["drops"]);
 
     let wire = PacketSocket::open(mixed.workload("vm1").namespace(), LINK).unwrap();
     let mut here = Capture::start(mixed.workload("vm1").namespace(), LINK).unwrap();

@@ -42,9 +42,19 @@ impl std::str::FromStr for Mac {
 
 /// Makes a veth pair with one end in each namespace, both up.
 pub fn veth(near: (&Namespace, &str), far: (&Namespace, &str)) -> Result<()> {
+    up_as(near, "", far)
+}
+
+/// The same, with the near end's MAC address, so that its link-local IPv6 address is made of it.
+pub fn veth_of(mac: Mac, near: (&Namespace, &str), far: (&Namespace, &str)) -> Result<()> {
+    up_as(near, &format!("address {mac} "), far)
+}
+
+fn up_as(near: (&Namespace, &str), address: &str, far: (&Namespace, &str)) -> Result<()> {
     let (here, name) = near;
     let (there, peer) = far;
-    here.ip(&format!("link add {name} type veth peer name {peer} netns {}", there.name()))?;
+    let there_is = there.name();
+    here.ip(&format!("link add {name} {address}type veth peer name {peer} netns {there_is}"))?;
     here.ip(&format!("link set dev {name} up"))?;
     there.ip(&format!("link set dev {peer} up"))?;
     Ok(())

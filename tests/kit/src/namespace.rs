@@ -34,7 +34,7 @@ impl Namespace {
     /// Makes a namespace. `role` is the readable part of its name, such as `hv1`.
     ///
     /// In it the loopback is up and IPv6 addresses work at once (no duplicate address detection),
-    /// and nothing configures itself from router advertisements.
+    /// and nothing configures itself from router advertisements, or asks for any.
     ///
     /// # Errors
     /// Without the rights (CAP_SYS_ADMIN) or without `ip`.
@@ -52,6 +52,8 @@ impl Namespace {
             namespace.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), "0")?;
             namespace.sysctl(&format!("net/ipv6/conf/{scope}/autoconf"), "0")?;
             namespace.sysctl(&format!("net/ipv6/conf/{scope}/accept_ra"), "0")?;
+            let asks = format!("net/ipv6/conf/{scope}/router_solicitations");
+            namespace.sysctl(&asks, "0")?;
         }
         namespace.ip("link set dev lo up")?;
         Ok(namespace)

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use ovn_xdp_datapath::frame::VlanHeader;
 use ovn_xdp_port::nested::Nested;
 
-use crate::link::{self, Mac, veth};
+use crate::link::{self, Mac, veth_of};
 use crate::namespace::Namespace;
 use crate::process;
 
@@ -92,7 +92,7 @@ impl Workload {
         plain_frames: bool,
     ) -> Result<Self> {
         let namespace = Namespace::new(role)?;
-        veth((&namespace, LINK), (hypervisor, link))?;
+        veth_of(addresses.mac, (&namespace, LINK), (hypervisor, link))?;
         if plain_frames {
             hand_over_plain_frames(&namespace, LINK)?;
         }
@@ -106,7 +106,7 @@ impl Workload {
     pub fn nest(&self, role: &str, tag: u16, addresses: Addresses, plain: bool) -> Result<Self> {
         let namespace = Namespace::new(role)?;
         let inner = format!("c{tag}");
-        veth((&namespace, LINK), (&self.namespace, &inner))?;
+        veth_of(addresses.mac, (&namespace, LINK), (&self.namespace, &inner))?;
         if plain {
             hand_over_plain_frames(&namespace, LINK)?;
         }
@@ -160,10 +160,9 @@ impl Workload {
     }
 
     fn configure(&self) -> Result<()> {
-        let Addresses { mac, v4, v6 } = self.addresses;
+        let Addresses { v4, v6, .. } = self.addresses;
         let (gateway4, gateway6) = self.addresses.gateways();
         self.namespace.ip_batch(&[
-            format!("link set dev {LINK} address {mac}"),
             format!("address add {v4}/24 dev {LINK}"),
             format!("address add {v6}/64 dev {LINK} nodad"),
             format!("route add default via {gateway4}"),
