@@ -123,14 +123,15 @@ fn both_make_the_same_geneve_header(mixed: &Mixed, outer: &[(&str, &str)]) {
         [("vm1-red", "vm2-red", &mixed.hv1 as &dyn Chassis), ("vm2-red", "vm1-red", &mixed.hv2)]
     {
         let (here, there) = (mixed.workload(from), mixed.workload(to));
-        let target = there.addresses().v4.into();
-        traffic::ping(here.namespace(), target, 2, EACH).unwrap();
+        let target = there.addresses().v4;
+        traffic::ping(here.namespace(), target.into(), 2, EACH).unwrap();
         let port = hypervisor.namespace().role();
         let mut capture = Capture::start(mixed.underlay.namespace(), port).unwrap();
-        traffic::ping(here.namespace(), target, 1, EACH).unwrap();
+        traffic::ping(here.namespace(), target.into(), 1, EACH).unwrap();
         let frame = capture
-            .wait_for("Geneve packet", PATIENCE, |frame| {
-                !frame.outgoing && Geneve::of_frame(&frame.bytes).is_some()
+            .wait_for("echo request in Geneve", PATIENCE, |frame| {
+                let to_target = |packet: Geneve| packet.inner.get(30..34) == Some(&target.octets());
+                !frame.outgoing && Geneve::of_frame(&frame.bytes).is_some_and(to_target)
             })
             .unwrap();
         geneve::verify_checksums(&frame.bytes).unwrap();
