@@ -209,6 +209,23 @@ fn cases() -> Vec<Case> {
         numbers().map(|n| port(n % 2000 * 16)).collect(),
         numbers().map(|n| port(n + 40_000)).collect(),
     );
+    let wide = |n: u128| range(field::TP_DST, n * 7 % 32_768 + 1, 65_535 - n * 5 % 32_000);
+    case(
+        "2,000 port ranges of fifteen prefix lengths",
+        rules(
+            (0..2000u128)
+                .map(|n| vec![is(field::IP_PROTO, 6), is(field::OUTPORT, n % 50), wide(n)]),
+        ),
+        Sets::default(),
+        numbers()
+            .map(|n| {
+                packet(&[(field::IP_PROTO, 6), (field::OUTPORT, n % 50), (field::TP_DST, 33_000)])
+            })
+            .collect(),
+        numbers()
+            .map(|n| packet(&[(field::IP_PROTO, 6), (field::OUTPORT, n % 50), (field::TP_DST, 0)]))
+            .collect(),
+    );
     let mut sets = Sets::default();
     (0..10_000u32).for_each(|n| {
         let (field, set) = match n % 2 {
@@ -235,6 +252,38 @@ fn cases() -> Vec<Case> {
         Sets::default(),
         numbers().map(|n| packet(&[V4, (field::IP_PROTO, 6), (field::TP_DST, n)])).collect(),
         numbers().map(|n| packet(&[V4, (field::IP_PROTO, 17), (field::TP_DST, n)])).collect(),
+    );
+    let mut sets = Sets::default();
+    (0..2000u32).for_each(|n| {
+        (0..20).for_each(|m| {
+            sets.insert(addresses(n), whole(field::IP4_SRC, u128::from(n % 100 * 20 + m)));
+        });
+    });
+    let outside = |n: u32| Literal::new(field::IP4_SRC, Values::Shared(addresses(n)), true);
+    case(
+        "2,000 rules that except a set and UDP",
+        rules((0..2000u32).map(|n| {
+            vec![is(V4.0, V4.1), outside(n), listed(field::IP_PROTO, [17].into_iter(), true)]
+        })),
+        sets,
+        numbers()
+            .map(|n| packet(&[V4, (field::IP_PROTO, 6), (field::IP4_SRC, n % 2000)]))
+            .collect(),
+        numbers()
+            .map(|n| packet(&[V4, (field::IP_PROTO, 17), (field::IP4_SRC, n % 2000)]))
+            .collect(),
+    );
+    case(
+        "2,000 rules of one list and another each",
+        rules((0..2000u128).map(|n| {
+            let first = any(field::IP4_SRC, 0..20);
+            vec![is(V4.0, V4.1), first, any(field::TP_DST, (0..20).map(move |m| n * 20 + m))]
+        })),
+        Sets::default(),
+        numbers().map(|n| packet(&[V4, (field::IP4_SRC, n % 20), (field::TP_DST, n)])).collect(),
+        numbers()
+            .map(|n| packet(&[V4, (field::IP4_SRC, n % 20), (field::TP_DST, n + 50_000)]))
+            .collect(),
     );
     cases
 }

@@ -20,7 +20,10 @@ pub use sets::{Domain, SetId, Sets, SharedSet};
 pub use table::{Found, Pass, Table};
 
 mod group;
+mod groups;
 mod guarded;
+mod listed;
+mod mark;
 mod plan;
 mod rules;
 mod screen;
@@ -175,6 +178,14 @@ impl Literal {
             Values::One(one) => smallvec![*one],
             Values::Any(list) => SmallVec::from_slice(list),
             Values::Shared(_) => SmallVec::new(),
+        }
+    }
+
+    /// How many values it names; a shared set is one.
+    fn many(&self) -> usize {
+        match self.values() {
+            Values::Any(list) => list.len(),
+            _ => 1,
         }
     }
 

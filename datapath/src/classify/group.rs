@@ -3,20 +3,16 @@
 //! A packet is looked up once in a group, by its bits. What many clauses find by the same bits is
 //! spread by their sets, and looked up once for each combination of sets that the packet's values
 //! belong to, or once for each that the clauses name, whichever are fewer. What is found under a hash
-//! is checked as a whole, so that a collision costs time and no more.
-//!
-//! A look-up costs a hash for each group, whatever is in it. Groups of few clauses, if a table has
-//! many, are therefore looked up together, on a [`Screen`].
+//! is checked as a whole, so that a collision costs time and no more. What many clauses find by all
+//! of that differs by what they except, or by further lists, and lies on a [`Screen`] of its own.
 
-use super::plan::{self, Choice, Look, MOST_PIVOTS, Plan, hash_choice, hash_set};
+use super::plan::{Choice, Look, MOST_PIVOTS, Plan, hash_choice, hash_set};
 use super::screen::{Row, Screen};
 use super::sets::{SetId, Sets};
 use super::trie::{Entry, Trie};
 use super::{Literal, Rank, Rule, holds};
 use crate::field::Context;
-use hashbrown::HashMap;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The group as workers see it.
@@ -30,18 +26,15 @@ pub(super) struct Group {
     candidates: Trie<Candidate>,
     /// The hashes under which clauses were too many, and are spread by their sets.
     spread: Trie<Spread>,
+    /// The clauses of the hashes under which there are many even so.
+    crowds: Trie<Crowd>,
 }
 
-/// Clauses of one hash that are as well tried one after the other as spread by their sets.
+/// Clauses of one hash that are as well tried one after the other.
 const MOST_CLOSE: usize = 8;
 
-/// Groups of few clauses that are as well hashed one after the other as looked up on a screen: a
-/// group costs 6 to 19 ns, by whether it is in the processor's cache, and a block of the screen 40 to
-/// 65 and 24 KB (`cargo bench --bench classify`). No table that northd writes has as many.
-const MOST_HASHED: usize = 32;
-
 /// Few clauses: that many at most, and fewer if they choose by sets, of which a screen knows nothing.
-const FEW: usize = 64;
+pub(super) const FEW: usize = 64;
 const FEW_OF_SETS: usize = 4;
 
 /// The best rule that was found so far, and what was asked of the sets.
@@ -61,6 +54,11 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// The clause of a rule that starts there.
+    pub(super) fn new(rule: &Rule, order: u32, clause: u32) -> Self {
+        Self { order, clause, rule: rule.clone() }
+    }
+
     pub(super) fn key(&self) -> (Rank, u32) {
         (Rank { order: self.order, flow: self.rule.flow() }, self.clause)
     }
@@ -124,20 +122,27 @@ impl Entry for Spread {}
 impl Spread {
     /// Counts a clause more or less that chooses so.
     fn count(&mut self, choice: &Choice, more: bool) {
-        let hash = hash_choice(0, choice);
-        let old = self.choices.remove(hash, |it| it.sets.cmp(choice)).map_or(0, |it| it.by);
+        let (hash, sets) = (hash_choice(0, choice), Chosen::sets(choice));
+        let old = self.choices.remove(hash, |it| it.sets.cmp(&sets)).map_or(0, |it| it.by);
         let by = if more { old + 1 } else { old.saturating_sub(1) };
         if by > 0 {
-            self.choices.insert(hash, Chosen { sets: choice.clone(), by });
+            self.choices.insert(hash, Chosen { sets, by });
         }
     }
 }
 
 /// A combination of sets, and by how many clauses it is chosen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Chosen {
-    sets: Choice,
+    /// As many as the group has pivots.
+    sets: [SetId; MOST_PIVOTS],
     by: u32,
+}
+
+impl Chosen {
+    fn sets(choice: &Choice) -> [SetId; MOST_PIVOTS] {
+        std::array::from_fn(|at| choice.get(at).copied().unwrap_or(SetId(0)))
+    }
 }
 
 impl PartialEq for Chosen {
@@ -162,7 +167,60 @@ impl Ord for Chosen {
 
 impl Entry for Chosen {}
 
+/// Many clauses of one hash.
+#[derive(Clone, Debug)]
+struct Crowd {
+    hash: u64,
+    screen: Arc<Screen>,
+}
+
+impl PartialEq for Crowd {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Crowd {}
+
+impl PartialOrd for Crowd {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Crowd {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.hash.cmp(&other.hash)
+    }
+}
+
+impl Entry for Crowd {}
+
+impl Crowd {
+    fn search<'a>(&'a self, context: &Context, sets: &Sets, best: &mut Best<'a>) {
+        // What is not excepted is the rule, so the first most often holds.
+        let Some(first) = self.screen.first() else { return };
+        if first.candidate.order <= best.rank.order
+            && !best.consider(&first.candidate, first.pairs, context, sets)
+        {
+            self.screen.search(context, sets, best);
+        }
+    }
+}
+
 impl Group {
+    /// A group without clauses.
+    pub(super) fn new(look: Arc<Look>) -> Self {
+        Self {
+            best: u32::MAX,
+            pairs: 0,
+            look,
+            candidates: Trie::default(),
+            spread: Trie::default(),
+            crowds: Trie::default(),
+        }
+    }
+
     /// Looks for a rule that is better than the best.
     #[inline]
     pub(super) fn search<'a>(&'a self, context: &Context, sets: &Sets, best: &mut Best<'a>) {
@@ -171,9 +229,9 @@ impl Group {
         }
         let hash = self.look.hash(context);
         if self.spread.len() != 0
-            && let Some(spread) = self.spread.find(hash).first()
+            && let Some(spread) = self.spread.find(hash).next()
         {
-            return self.choose(hash, &spread.entry.choices, context, sets, best);
+            return self.choose(hash, &spread.choices, context, sets, best);
         }
         self.probe(hash, context, sets, best);
     }
@@ -213,6 +271,7 @@ impl Group {
         let product = second.as_ref().map(|(_, more)| many.saturating_mul(*more));
         let second = second.as_ref().map(|(lists, _)| lists);
         match second {
+            Some(_) if product == Some(0) => {}
             Some(second) if product.is_some_and(|product| product <= choices.len()) => {
                 for set in first.into_iter().flatten() {
                     let hash = hash_set(hash, *set);
@@ -239,31 +298,46 @@ impl Group {
         sets: &Sets,
         best: &mut Best<'a>,
     ) {
-        let held = held.map(|lists| lists.map(Held::new));
+        let held = held.map(|lists| lists.map_or(Held::ALL, Held::new));
+        let pivots = self.look.pivots.len();
         for chosen in choices.iter() {
-            let mut all = chosen.sets.iter().zip(&held);
-            if all.all(|(set, held)| held.as_ref().is_none_or(|held| held.may_have(*set))) {
-                self.probe(hash_choice(hash, &chosen.sets), context, sets, best);
+            let [first, second] = chosen.sets;
+            if held[0].may_have(first) & held[1].may_have(second) {
+                self.probe(hash_choice(hash, &chosen.sets[..pivots]), context, sets, best);
             }
         }
     }
 
     #[inline]
     fn probe<'a>(&'a self, hash: u64, context: &Context, sets: &Sets, best: &mut Best<'a>) {
-        for slot in self.candidates.find(hash) {
-            let candidate = &slot.entry;
+        for candidate in self.candidates.find(hash) {
             if candidate.order > best.rank.order
                 || best.consider(candidate, self.pairs, context, sets)
             {
                 return;
             }
         }
+        if self.crowds.len() != 0
+            && let Some(crowd) = self.crowds.find(hash).next()
+        {
+            crowd.search(context, sets, best);
+        }
     }
 
-    /// Enters a clause; false if it is there.
-    fn insert(&mut self, hash: u64, choice: &Choice, candidate: Candidate) -> bool {
+    /// Enters a clause that names some of the table's pairs; false if it is there.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        choice: &Choice,
+        candidate: Candidate,
+        pairs: u32,
+    ) -> bool {
+        self.pairs |= pairs;
+        if choice.is_empty() {
+            return self.put(hash, candidate);
+        }
         if let Some(mut spread) = self.spread.remove(hash, |it| it.hash.cmp(&hash)) {
-            let new = self.candidates.insert(hash_choice(hash, choice), candidate).is_none();
+            let new = self.put(hash_choice(hash, choice), candidate);
             if new {
                 spread.count(choice, true);
             }
@@ -271,14 +345,13 @@ impl Group {
             return new;
         }
         let new = self.candidates.insert(hash, candidate).is_none();
-        if !choice.is_empty() && self.candidates.find(hash).len() > MOST_CLOSE {
+        if self.is_close(hash) {
             let mut spread = Spread { hash, choices: Trie::default() };
-            let close: Vec<_> =
-                self.candidates.find(hash).iter().map(|slot| slot.entry.clone()).collect();
+            let close: Vec<_> = self.candidates.find(hash).cloned().collect();
             for candidate in close {
-                let choice = Plan::new(candidate.clause()).choice;
+                let (choice, _) = Plan::beside_entries(candidate.clause());
                 self.candidates.remove(hash, |it| it.cmp(&candidate));
-                self.candidates.insert(hash_choice(hash, &choice), candidate);
+                self.put(hash_choice(hash, &choice), candidate);
                 spread.count(&choice, true);
             }
             self.spread.insert(hash, spread);
@@ -287,12 +360,11 @@ impl Group {
     }
 
     /// Takes a clause out; false if it is not there.
-    fn remove(&mut self, hash: u64, choice: &Choice, key: (Rank, u32)) -> bool {
-        let like = |it: &Candidate| it.key().cmp(&key);
+    pub(super) fn remove(&mut self, hash: u64, choice: &Choice, key: (Rank, u32)) -> bool {
         let Some(mut spread) = self.spread.remove(hash, |it| it.hash.cmp(&hash)) else {
-            return self.candidates.remove(hash, like).is_some();
+            return self.take(hash, key);
         };
-        let known = self.candidates.remove(hash_choice(hash, choice), like).is_some();
+        let known = self.take(hash_choice(hash, choice), key);
         if known {
             spread.count(choice, false);
         }
@@ -302,21 +374,95 @@ impl Group {
         known
     }
 
+    fn is_close(&self, hash: u64) -> bool {
+        self.candidates.find(hash).nth(MOST_CLOSE).is_some()
+    }
+
+    /// Enters a clause under the hash of all that it is found by.
+    fn put(&mut self, hash: u64, candidate: Candidate) -> bool {
+        let pairs = self.pairs;
+        let row = |candidate| Row { candidate, id: Row::ONE_HASH, pairs };
+        if let Some(mut crowd) = self.crowds.remove(hash, |it| it.hash.cmp(&hash)) {
+            let new = Arc::make_mut(&mut crowd.screen).insert(row(candidate));
+            self.crowds.insert(hash, crowd);
+            return new;
+        }
+        let differs = || !Plan::beside_entries(candidate.clause()).1.is_empty();
+        let crowds = self.is_close(hash) && differs();
+        let new = self.candidates.insert(hash, candidate).is_none();
+        if crowds {
+            let mut screen = Screen::default();
+            let close: Vec<_> = self.candidates.find(hash).cloned().collect();
+            for candidate in close {
+                self.candidates.remove(hash, |it| it.cmp(&candidate));
+                screen.insert(row(candidate));
+            }
+            self.crowds.insert(hash, Crowd { hash, screen: Arc::new(screen) });
+        }
+        new
+    }
+
+    /// Takes a clause out from under the hash of all that it is found by.
+    fn take(&mut self, hash: u64, key: (Rank, u32)) -> bool {
+        let Some(mut crowd) = self.crowds.remove(hash, |it| it.hash.cmp(&hash)) else {
+            return self.candidates.remove(hash, |it| it.key().cmp(&key)).is_some();
+        };
+        let known = Arc::make_mut(&mut crowd.screen).remove(key, Row::ONE_HASH);
+        if crowd.screen.len() > MOST_CLOSE / 2 {
+            self.crowds.insert(hash, crowd);
+        } else {
+            for row in crowd.screen.rows() {
+                self.candidates.insert(hash, row.candidate.clone());
+            }
+        }
+        known
+    }
+
     /// Whether its clauses are so few that a hash for them alone is too much.
-    fn is_few(&self) -> bool {
+    pub(super) fn is_few(&self) -> bool {
         let few = if self.look.pivots.is_empty() { FEW } else { FEW_OF_SETS };
         self.entries() <= few
+    }
+
+    /// Entries, for whom it matters that they are few.
+    pub(super) fn entries(&self) -> usize {
+        self.candidates.len() + self.crowds.iter().map(|it| it.screen.len()).sum::<usize>()
+    }
+
+    /// Whether clauses are told apart by lists and exceptions.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowds.len() != 0
+    }
+
+    /// Its clauses.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let crowded = self.crowds.iter().flat_map(|it| it.screen.rows()).map(|row| &row.candidate);
+        self.candidates.iter().chain(crowded)
+    }
+
+    /// Bytes that it takes, rules apart.
+    pub(super) fn bytes(&self) -> usize {
+        let choices = self.spread.iter().map(|it| it.choices.bytes()).sum::<usize>();
+        let crowds = self.crowds.iter().map(|it| it.screen.bytes()).sum::<usize>();
+        let tries = self.candidates.bytes() + self.spread.bytes() + self.crowds.bytes();
+        size_of::<Self>() + size_of::<Look>() + tries + choices + crowds
     }
 }
 
 /// The sets that a value belongs to, or more.
-struct Held(Box<[u64; 256]>);
+struct Held([u64; 256]);
 
 impl Held {
+    const ALL: Self = Self([u64::MAX; 256]);
+
     fn new(lists: &[&[SetId]]) -> Self {
-        let mut held = Self(Box::new([0; 256]));
-        for set in lists.iter().copied().flatten() {
-            held.0[set.0 as usize / 64 % 256] |= 1 << (set.0 % 64);
+        let mut held = Self([0; 256]);
+        for list in lists {
+            // Sorted, so that those of one word are neighbours.
+            for some in list.chunk_by(|one, other| one.0 / 64 == other.0 / 64) {
+                let word = some.iter().fold(0, |word, set| word | 1 << (set.0 % 64));
+                held.0[some[0].0 as usize / 64 % 256] |= word;
+            }
         }
         held
     }
@@ -348,185 +494,5 @@ impl<'a> Best<'a> {
             self.rule = Some(&candidate.rule);
         }
         better
-    }
-}
-
-/// A group under way.
-#[derive(Clone, Debug)]
-struct Building {
-    group: Arc<Group>,
-    /// How many candidates have each order.
-    orders: BTreeMap<u32, u32>,
-}
-
-/// All groups of a table under way.
-#[derive(Clone, Default, Debug)]
-pub(super) struct Groups {
-    hashed: HashMap<Arc<Look>, Building>,
-    /// Groups of few clauses, if there are many of them; what workers see of these is on the screen.
-    few: HashMap<Arc<Look>, Building>,
-    screen: Screen,
-}
-
-impl Groups {
-    /// Enters a clause of a rule, and where it starts; `pairs` are the pairs of a field and sets that
-    /// it names.
-    pub(super) fn insert(
-        &mut self,
-        rule: &Rule,
-        order: u32,
-        (start, clause): (u32, &[Literal]),
-        pairs: u32,
-    ) {
-        let plan = Plan::new(clause);
-        for entry in plan.entries {
-            let is_few = self.few.contains_key(&entry.look);
-            let is_new = !is_few && !self.hashed.contains_key(&entry.look);
-            // With a screen in use a new group starts on it.
-            let is_few = is_few || is_new && !self.few.is_empty();
-            let home = if is_few { &mut self.few } else { &mut self.hashed };
-            let building = match home.get_mut(&entry.look) {
-                Some(building) => building,
-                None => {
-                    let look = Arc::new(entry.look.clone());
-                    home.entry(Arc::clone(&look)).or_insert(Building::new(look))
-                }
-            };
-            let group = Arc::make_mut(&mut building.group);
-            let candidate = Candidate { order, clause: start, rule: rule.clone() };
-            if !group.insert(entry.hash, &plan.choice, candidate.clone()) {
-                continue;
-            }
-            group.pairs |= pairs;
-            *building.orders.entry(order).or_default() += 1;
-            group.best = group.best.min(order);
-            if !is_few {
-                if is_new && self.hashed.len() > MOST_HASHED {
-                    self.gather();
-                }
-            } else if group.entries() > 2 * FEW || !group.is_few() && !group.look.pivots.is_empty()
-            {
-                self.grow(&entry.look);
-            } else {
-                self.screen.insert(Row { candidate, id: entry.id(), pairs }, &entry);
-            }
-        }
-    }
-
-    /// Takes a clause of a rule out.
-    pub(super) fn remove(&mut self, rule: &Rule, order: u32, start: u32, clause: &[Literal]) {
-        let plan = Plan::new(clause);
-        let key = (Rank { order, flow: rule.flow() }, start);
-        for entry in &plan.entries {
-            let plan::Entry { look, hash, .. } = entry;
-            let is_few = self.few.contains_key(look);
-            let home = if is_few { &mut self.few } else { &mut self.hashed };
-            let Some(building) = home.get_mut(look) else { continue };
-            let group = Arc::make_mut(&mut building.group);
-            if !group.remove(*hash, &plan.choice, key) {
-                continue;
-            }
-            if is_few {
-                self.screen.remove(key, entry.id());
-            }
-            if let Some(count) = building.orders.get_mut(&order) {
-                *count -= 1;
-                if *count == 0 {
-                    building.orders.remove(&order);
-                }
-            }
-            match building.orders.first_key_value() {
-                Some((best, _)) => group.best = *best,
-                None => {
-                    home.remove(look);
-                    if is_few && self.few.len() < MOST_HASHED / 2 {
-                        self.hashed.extend(self.few.drain());
-                        self.screen = Screen::default();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Puts the groups of few clauses on the screen, if they are many.
-    fn gather(&mut self) {
-        let few = |group: &Building| group.group.is_few();
-        if self.hashed.values().filter(|it| few(it)).count() <= MOST_HASHED {
-            return;
-        }
-        for (look, building) in self.hashed.extract_if(|_, it| few(it)) {
-            for row in building.rows() {
-                if let Some(entry) = row.entry() {
-                    self.screen.insert(row, &entry);
-                }
-            }
-            self.few.insert(look, building);
-        }
-    }
-
-    /// A group on the screen is not of few clauses any more.
-    fn grow(&mut self, look: &Look) {
-        let Some((look, building)) = self.few.remove_entry(look) else { return };
-        for row in building.rows() {
-            self.screen.remove(row.candidate.key(), row.id);
-        }
-        self.hashed.insert(look, building);
-    }
-
-    /// The groups by their best rule, and the screen.
-    pub(super) fn finish(&self) -> (Arc<[Arc<Group>]>, Screen) {
-        let mut groups: Vec<_> = self.hashed.values().map(|it| Arc::clone(&it.group)).collect();
-        groups.sort_by(|a, b| a.best.cmp(&b.best).then_with(|| a.look.cmp(&b.look)));
-        (groups.into(), self.screen.clone())
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// The order of the best rule in any group.
-    pub(super) fn best(&self) -> u32 {
-        let hashed = self.hashed.values().map(|building| building.group.best).min();
-        hashed.unwrap_or(u32::MAX).min(self.screen.best())
-    }
-}
-
-impl Building {
-    fn new(look: Arc<Look>) -> Self {
-        let group = Group {
-            best: u32::MAX,
-            pairs: 0,
-            look,
-            candidates: Trie::default(),
-            spread: Trie::default(),
-        };
-        Self { group: Arc::new(group), orders: BTreeMap::new() }
-    }
-
-    /// Its clauses, as a screen has them.
-    fn rows(&self) -> impl Iterator<Item = Row> {
-        self.group.candidates.iter().flat_map(|candidate| {
-            let entries = Plan::new(candidate.clause()).entries.into_iter();
-            let here = entries.filter(|entry| entry.look == *self.group.look);
-            here.map(|entry| Row {
-                candidate: candidate.clone(),
-                id: entry.id(),
-                pairs: self.group.pairs,
-            })
-        })
-    }
-}
-
-impl Group {
-    /// Entries, for whom it matters that they are few.
-    pub(super) fn entries(&self) -> usize {
-        self.candidates.len()
-    }
-
-    /// Bytes that it takes, rules apart.
-    pub(super) fn bytes(&self) -> usize {
-        let choices = self.spread.iter().map(|it| it.choices.bytes()).sum::<usize>();
-        let tries = self.candidates.bytes() + self.spread.bytes();
-        size_of::<Self>() + size_of::<Look>() + tries + choices
     }
 }

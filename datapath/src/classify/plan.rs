@@ -14,6 +14,9 @@ use smallvec::{SmallVec, smallvec};
 /// The largest product of lists that is written out.
 const MOST_EXPANDED: usize = 16;
 
+/// Values that are noted of a clause beside its entries, with all of them together.
+const MOST_NOTED: usize = 1024;
+
 /// Shared sets that a clause is hashed by.
 pub(super) const MOST_PIVOTS: usize = 2;
 
@@ -59,50 +62,98 @@ impl Entry {
 }
 
 /// How a clause is entered.
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     /// Several for a list.
     pub(super) entries: SmallVec<[Entry; 1]>,
     /// The sets that it chooses by.
     pub(super) choice: Choice,
+    /// What is noted of it with each entry, where entries do not tell clauses apart.
+    pub(super) rest: Rest<'a>,
 }
 
-impl Plan {
-    /// No entries if the clause can never hold.
-    pub(super) fn new(clause: &[Literal]) -> Self {
-        let mut tuple: SmallVec<[Word; 4]> = SmallVec::new();
+/// Conditions that no entry is made of: exceptions, and further lists and sets, unless they are so
+/// long that they would multiply the clause.
+pub(super) type Rest<'a> = SmallVec<[&'a Literal; 4]>;
+
+/// What is made of a clause's conditions.
+struct Sorted<'a> {
+    tuple: SmallVec<[Word; 4]>,
+    protocol: Option<u16>,
+    pivots: SmallVec<[Pair; MOST_PIVOTS]>,
+    choice: Choice,
+    /// Lists of which each value has an entry.
+    expanded: SmallVec<[(&'a Literal, &'a [Masked]); 4]>,
+    rest: Rest<'a>,
+}
+
+impl<'a> Sorted<'a> {
+    /// `None` if the clause can never hold.
+    fn new(clause: &'a [Literal]) -> Option<Self> {
         let mut lists: SmallVec<[(&Literal, &[Masked]); 4]> = SmallVec::new();
-        let mut pivots = SmallVec::<[Pair; MOST_PIVOTS]>::new();
-        let mut choice = Choice::new();
-        let mut protocol = None;
-        let never = Self { entries: SmallVec::new(), choice: Choice::new() };
-        for literal in clause.iter().filter(|literal| !literal.negated()) {
+        let mut sorted = Self {
+            tuple: SmallVec::new(),
+            protocol: None,
+            pivots: SmallVec::new(),
+            choice: Choice::new(),
+            expanded: SmallVec::new(),
+            rest: Rest::new(),
+        };
+        for literal in clause {
             match literal.values() {
+                _ if literal.negated() => sorted.rest.push(literal),
                 Values::Shared(set) => {
                     let pair = (literal.field(), set.domain);
-                    if pivots.len() < MOST_PIVOTS && !pivots.contains(&pair) {
-                        pivots.push(pair);
-                        choice.push(set.id);
+                    if sorted.pivots.len() < MOST_PIVOTS && !sorted.pivots.contains(&pair) {
+                        sorted.pivots.push(pair);
+                        sorted.choice.push(set.id);
+                    } else {
+                        sorted.rest.push(literal);
                     }
                 }
                 Values::Any(list) if list.len() > 1 => lists.push((literal, list)),
                 _ => {
-                    let Some(&one) = literal.list().first() else { return never };
+                    let one = *literal.list().first()?;
                     if literal.field() == ETH_TYPE && one.mask == ETH_TYPE.ones() {
-                        protocol = common(one.value);
+                        sorted.protocol = common(one.value);
                     }
-                    if !add(&mut tuple, literal, one) {
-                        return never;
+                    if !add(&mut sorted.tuple, literal, one) {
+                        return None;
                     }
                 }
             }
         }
         lists.sort_by_cached_key(|(literal, values)| (-telling(values), literal.field()));
         let most = lists.first().map_or(0, |(_, values)| values.len()).max(MOST_EXPANDED);
-        let mut tuples: SmallVec<[SmallVec<[Word; 4]>; 1]> = smallvec![tuple];
+        let mut entries = 1;
         for (literal, values) in lists {
-            if tuples.len() * values.len() > most {
-                continue;
+            if entries * values.len() > most {
+                sorted.rest.push(literal);
+            } else {
+                entries *= values.len();
+                sorted.expanded.push((literal, values));
             }
+        }
+        let mut room = MOST_NOTED.max(entries) / entries;
+        sorted.rest.retain(|literal| match room.checked_sub(literal.many()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        });
+        Some(sorted)
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// No entries if the clause can never hold.
+    pub(super) fn new(clause: &'a [Literal]) -> Self {
+        let Some(Sorted { tuple, protocol, pivots, choice, expanded, rest }) = Sorted::new(clause)
+        else {
+            return Self { entries: SmallVec::new(), choice: Choice::new(), rest: Rest::new() };
+        };
+        let mut tuples: SmallVec<[SmallVec<[Word; 4]>; 1]> = smallvec![tuple];
+        for (literal, values) in expanded {
             let expand = |tuple: &SmallVec<[Word; 4]>| {
                 let tuple = tuple.clone();
                 values.iter().filter_map(move |value| {
@@ -120,7 +171,17 @@ impl Plan {
             let hash = hash_words(values.iter().copied());
             Entry { look, values, hash }
         });
-        Self { entries: entries.collect(), choice }
+        Self { entries: entries.collect(), choice, rest }
+    }
+
+    /// The sets that a clause chooses by, and what is noted of it with each entry.
+    pub(super) fn beside_entries(clause: &'a [Literal]) -> (Choice, Rest<'a>) {
+        Sorted::new(clause).map_or_else(Default::default, |it| (it.choice, it.rest))
+    }
+
+    /// The entry of a number.
+    pub(super) fn entry(&self, id: u64) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id() == id)
     }
 }
 
@@ -140,7 +201,7 @@ impl Look {
 
 /// The hash of words.
 #[inline]
-fn hash_words(words: impl Iterator<Item = u128>) -> u64 {
+pub(super) fn hash_words(words: impl Iterator<Item = u128>) -> u64 {
     words.fold(0, |hash, word| mix(hash ^ word as u64, (word >> 64) as u64 ^ SPREAD))
 }
 

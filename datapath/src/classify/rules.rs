@@ -3,7 +3,7 @@
 //! A change costs what it touches: the entries of its rule. The table that is published afterwards
 //! shares everything else with the one before, which its readers keep.
 
-use super::group::Groups;
+use super::groups::Groups;
 use super::guarded::Looking;
 use super::plan::Pair;
 use super::table::{Shape, Table};
@@ -95,8 +95,8 @@ fn flow_hash(flow: FlowId) -> u64 {
 impl Rules {
     /// The rule of a flow.
     pub fn get(&self, flow: FlowId) -> Option<&Rule> {
-        let found = self.by_flow.find(flow_hash(flow));
-        found.iter().map(|slot| &slot.entry.0).find(|rule| rule.flow() == flow)
+        let mut found = self.by_flow.find(flow_hash(flow)).map(|it| &it.0);
+        found.find(|rule| rule.flow() == flow)
     }
 
     /// The number of rules.

@@ -1,24 +1,23 @@
-//! Many small groups as one: the clauses that a packet may match, found some hundred at a time.
+//! Clauses that a hash does not tell apart: those that a packet may match, found some hundred at a
+//! time.
 //!
 //! A hash costs the same for a group of one clause as for one of a hundred thousand. Where a table
-//! has many groups of few clauses, each with bits of its own to look at, the clauses lie here, in
-//! blocks in the order of their rules. For each four bits that clauses of a block look at, and each
-//! of the sixteen values, the block has a word of a bit for each clause: whether it may hold. The
-//! words that a packet picks are ANDed, and what is left is checked as a whole, so that bits which
-//! are not kept cost time and no more. Both the time and the memory that a clause costs have a
-//! bound, whatever its masks are.
+//! has many groups of few clauses, each with bits of its own to look at, the clauses lie here, and so
+//! do many clauses under one hash. They are in blocks, in the order of their rules. For each four bits
+//! that clauses of a block look at, and each of the sixteen values, the block has a bit for each
+//! clause: whether it may hold. The marks that a packet picks are ANDed, lists and exceptions take out
+//! what they can ([`Lists`]), and what is left is checked as a whole, so that bits which are not kept
+//! cost time and no more. Both the time and the memory that a clause costs have a bound, whatever its
+//! masks are.
 
 use super::Rank;
 use super::group::{Best, Candidate};
-use super::plan::{Bits, Entry, Plan};
+use super::listed::Lists;
+use super::mark::{Mark, ROWS};
+use super::plan::{Bits, Entry, Plan, Rest};
 use super::sets::Sets;
 use crate::field::Context;
 use std::sync::Arc;
-
-/// Clauses of a block.
-pub(super) const ROWS: usize = 64 * WORDS;
-
-const WORDS: usize = 8;
 
 /// Groups of four bits that a block keeps; more would cost a miss more than they spare.
 const MOST_COLUMNS: usize = 24;
@@ -26,10 +25,10 @@ const MOST_COLUMNS: usize = 24;
 /// Columns that are ANDed before it is asked whether anything is left.
 const STRIDE: usize = 4;
 
-/// A bit for each clause of a block.
-type Mark = [u64; WORDS];
+/// Clauses that are checked in whatever order they come; of more, the best first.
+const FEW: u32 = 16;
 
-/// The clauses of small groups.
+/// The clauses.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Screen {
     /// In order, none of them empty.
@@ -43,8 +42,11 @@ struct Block {
     first: Key,
     live: Mark,
     columns: Vec<Column>,
+    lists: Lists,
     /// By their bit.
     rows: Vec<Option<Row>>,
+    /// The bits of the clauses, in order.
+    sorted: Vec<u16>,
 }
 
 /// Four bits of a packet's word, and who may hold at each of their values.
@@ -59,7 +61,7 @@ struct Column {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) candidate: Candidate,
-    /// Which of the clause's entries it is.
+    /// Which of the clause's entries it is; [`Row::ONE_HASH`] where bits tell nothing.
     pub(super) id: u64,
     /// The table's pairs of a field and sets that it may ask about.
     pub(super) pairs: u32,
@@ -69,14 +71,21 @@ pub(super) struct Row {
 type Key = ((Rank, u32), u64);
 
 impl Row {
+    /// The number of an entry without bits.
+    pub(super) const ONE_HASH: u64 = 0;
+
     fn key(&self) -> Key {
         (self.candidate.key(), self.id)
     }
 
-    /// The bits that it looks at, and what it looks for, from its clause.
-    pub(super) fn entry(&self) -> Option<Entry> {
-        let entries = Plan::new(self.candidate.clause()).entries;
-        entries.into_iter().find(|entry| entry.id() == self.id)
+    /// Calls with what tells it apart: its entry, and what is noted with it.
+    fn told<T>(&self, call: impl FnOnce(Option<&Entry>, &Rest<'_>) -> T) -> T {
+        let clause = self.candidate.clause();
+        if self.id == Self::ONE_HASH {
+            return call(None, &Plan::beside_entries(clause).1);
+        }
+        let plan = Plan::new(clause);
+        call(plan.entry(self.id), &plan.rest)
     }
 }
 
@@ -94,10 +103,14 @@ impl Screen {
         self.len
     }
 
-    /// The order of the best rule.
-    pub(super) fn best(&self) -> u32 {
-        let first = self.blocks.first();
-        first.and_then(|it| it.living().map(|row| row.candidate.order).min()).unwrap_or(u32::MAX)
+    /// The clause of the best rule.
+    pub(super) fn first(&self) -> Option<&Row> {
+        self.blocks.first().and_then(|block| block.sorted().next())
+    }
+
+    /// All clauses.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.blocks.iter().flat_map(|block| block.sorted())
     }
 
     /// Looks for a rule that is better than the best.
@@ -112,26 +125,26 @@ impl Screen {
     }
 
     /// Enters a clause; false if it is there.
-    pub(super) fn insert(&mut self, row: Row, entry: &Entry) -> bool {
+    pub(super) fn insert(&mut self, row: Row) -> bool {
         let key = row.key();
         let Some(at) = self.block_of(&key) else {
             let mut block = Block::new(key);
-            block.insert(row, entry);
+            block.insert(row);
             self.blocks.insert(0, Arc::new(block));
             self.len += 1;
             return true;
         };
-        if self.blocks[at].find(&key).is_some() {
+        if self.blocks[at].find(&key).is_ok() {
             return false;
         }
-        if self.blocks[at].is_full() {
+        if self.blocks[at].sorted.len() == ROWS {
             let [low, high] = self.blocks[at].halves();
             self.blocks.splice(at..=at, [Arc::new(low), Arc::new(high)]);
-            return self.insert(row, entry);
+            return self.insert(row);
         }
         let block = Arc::make_mut(&mut self.blocks[at]);
         block.first = block.first.min(key);
-        block.insert(row, entry);
+        block.insert(row);
         self.len += 1;
         true
     }
@@ -140,23 +153,21 @@ impl Screen {
     pub(super) fn remove(&mut self, candidate: (Rank, u32), id: u64) -> bool {
         let key = (candidate, id);
         let Some(at) = self.block_of(&key) else { return false };
-        let Some(bit) = self.blocks[at].find(&key) else { return false };
+        let Ok(place) = self.blocks[at].find(&key) else { return false };
         self.len -= 1;
-        let block = Arc::make_mut(&mut self.blocks[at]);
-        block.live[bit / 64] &= !(1 << (bit % 64));
-        block.rows[bit] = None;
-        let left = block.living().count();
+        let left = self.blocks[at].sorted.len() - 1;
         if left == 0 {
             self.blocks.remove(at);
-        } else if left < ROWS / 8 && self.blocks.len() > 1 {
+            return true;
+        }
+        Arc::make_mut(&mut self.blocks[at]).remove(place);
+        if left < ROWS / 8 && self.blocks.len() > 1 {
             // What is left of it goes to its neighbour.
             let few = self.blocks.remove(at);
             self.len -= left;
-            for row in few.living() {
-                if let Some(entry) = row.entry() {
-                    self.insert(row.clone(), &entry);
-                }
-            }
+            few.sorted().for_each(|row| {
+                self.insert(row.clone());
+            });
         }
         true
     }
@@ -172,7 +183,8 @@ impl Screen {
         const COUNTS: usize = 16;
         let block = |block: &Arc<Block>| {
             let columns = block.columns.capacity() * size_of::<Column>();
-            COUNTS + size_of::<Block>() + columns + block.rows.capacity() * size_of::<Row>()
+            let rows = block.rows.capacity() * (size_of::<Row>() + size_of::<u16>());
+            COUNTS + size_of::<Block>() + columns + rows + block.lists.bytes()
         };
         size_of_val(&*self.blocks) + self.blocks.iter().map(block).sum::<usize>()
     }
@@ -180,7 +192,14 @@ impl Screen {
 
 impl Block {
     fn new(first: Key) -> Self {
-        Self { first, live: [0; WORDS], columns: Vec::new(), rows: Vec::new() }
+        Self {
+            first,
+            live: Mark::NONE,
+            columns: Vec::new(),
+            lists: Lists::default(),
+            rows: Vec::new(),
+            sorted: Vec::new(),
+        }
     }
 
     fn search<'a>(&'a self, context: &Context, sets: &Sets, best: &mut Best<'a>) {
@@ -188,88 +207,111 @@ impl Block {
         for some in self.columns.chunks(STRIDE) {
             for column in some {
                 let value = context.slots[usize::from(column.slot)] >> column.shift & 15;
-                let mark = &column.marks[value as usize];
-                left.iter_mut().zip(mark).for_each(|(left, mark)| *left &= mark);
+                left.keep(&column.marks[value as usize]);
             }
-            if left == [0; WORDS] {
+            if left == Mark::NONE {
                 return;
             }
         }
-        for (index, mut word) in left.into_iter().enumerate() {
-            while word != 0 {
-                let bit = word.trailing_zeros() as usize;
-                word &= word - 1;
-                if let Some(row) = &self.rows[index * 64 + bit] {
-                    best.consider(&row.candidate, row.pairs, context, sets);
-                }
+        if !self.lists.is_empty() {
+            left = self.lists.sift(left, context, sets, best);
+        }
+        if !left.exceeds(FEW) {
+            for row in left.iter().filter_map(|bit| self.rows[bit].as_ref()) {
+                best.consider(&row.candidate, row.pairs, context, sets);
+            }
+            return;
+        }
+        let bits = self.sorted.iter().map(|bit| usize::from(*bit)).filter(|bit| left.has(*bit));
+        for row in bits.filter_map(|bit| self.rows[bit].as_ref()) {
+            if row.candidate.order > best.rank.order
+                || best.consider(&row.candidate, row.pairs, context, sets)
+            {
+                return;
             }
         }
     }
 
-    fn living(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().flatten()
+    /// The clauses, in order.
+    fn sorted(&self) -> impl Iterator<Item = &Row> {
+        self.sorted.iter().filter_map(|bit| self.rows[usize::from(*bit)].as_ref())
     }
 
-    fn find(&self, key: &Key) -> Option<usize> {
-        let is = |row: &Option<Row>| {
-            row.as_ref().is_some_and(|row| row.id == key.1 && row.key() == *key)
-        };
-        self.rows.iter().position(is)
+    /// Where a clause is among the sorted, or belongs.
+    fn find(&self, key: &Key) -> Result<usize, usize> {
+        self.sorted.binary_search_by(|bit| {
+            self.rows[usize::from(*bit)].as_ref().map(Row::key).cmp(&Some(*key))
+        })
     }
 
-    fn is_full(&self) -> bool {
-        self.live == [u64::MAX; WORDS]
-    }
-
-    fn insert(&mut self, row: Row, Entry { look, values, .. }: &Entry) {
-        let free = self.live.iter().position(|word| *word != u64::MAX).unwrap_or_default();
-        let bit = self.live[free].trailing_ones() as usize;
-        let at = free * 64 + bit;
-        self.live[free] |= 1 << bit;
-        match self.rows.get_mut(at) {
+    /// Puts a clause in that is not there; there is room.
+    fn insert(&mut self, row: Row) {
+        let (Err(place), Some(bit)) = (self.find(&row.key()), self.live.free()) else { return };
+        self.live.set(bit, true);
+        self.sorted.insert(place, bit as u16);
+        row.told(|entry, rest| {
+            self.lists.insert(bit, rest, row.pairs);
+            self.mark(bit, entry);
+        });
+        match self.rows.get_mut(bit) {
             Some(free) => *free = Some(row),
             None => self.rows.push(Some(row)),
         }
-        for (slot, shift) in nibbles(&look.bits) {
+    }
+
+    /// Notes in the columns at which values a clause may hold.
+    fn mark(&mut self, bit: usize, entry: Option<&Entry>) {
+        for (slot, shift) in entry.into_iter().flat_map(|entry| nibbles(&entry.look.bits)) {
             let known = self.columns.iter().any(|it| (it.slot, it.shift) == (slot, shift));
             if !known && self.columns.len() < MOST_COLUMNS {
                 // Nobody else looks there, or it would be known.
-                self.columns.push(Column { slot, shift, marks: [[u64::MAX; WORDS]; 16] });
+                self.columns.push(Column { slot, shift, marks: [Mark::ALL; 16] });
             }
         }
         for column in &mut self.columns {
-            let word = look.bits.iter().position(|(slot, _)| *slot == column.slot);
             let nibble = |word: u128| (word >> column.shift & 15) as usize;
-            let (mask, value) =
-                word.map_or((0, 0), |at| (nibble(look.bits[at].1), nibble(values[at])));
+            let (mask, value) = entry
+                .and_then(|entry| {
+                    let word = entry.look.bits.iter().position(|it| it.0 == column.slot)?;
+                    Some((nibble(entry.look.bits[word].1), nibble(entry.values[word])))
+                })
+                .unwrap_or_default();
             for (found, mark) in column.marks.iter_mut().enumerate() {
-                let may = u64::from((found ^ value) & mask == 0);
-                mark[free] = mark[free] & !(1 << bit) | may << bit;
+                mark.set(bit, (found ^ value) & mask == 0);
             }
+        }
+    }
+
+    /// Takes the clause out that is in this place among the sorted.
+    fn remove(&mut self, place: usize) {
+        let bit = usize::from(self.sorted.remove(place));
+        self.live.set(bit, false);
+        if let Some(row) = self.rows[bit].take() {
+            row.told(|_, rest| self.lists.remove(bit, rest));
         }
     }
 
     /// Its clauses in two blocks, with the columns that most of them look at.
     fn halves(&self) -> [Self; 2] {
-        let mut rows: Vec<_> = self.living().filter_map(|row| Some((row, row.entry()?))).collect();
-        rows.sort_by_key(|(row, _)| row.key());
+        let rows: Vec<&Row> = self.sorted().collect();
         let (low, high) = rows.split_at(rows.len() / 2);
         [low, high].map(|rows| {
-            let mut block = Self::new(rows.first().map_or(self.first, |(row, _)| row.key()));
+            let mut block = Self::new(rows.first().map_or(self.first, |row| row.key()));
             let mut used: Vec<((u8, u8), usize)> = Vec::new();
-            for at in rows.iter().flat_map(|(_, entry)| nibbles(&entry.look.bits)) {
-                match used.iter_mut().find(|it| it.0 == at) {
-                    Some(it) => it.1 += 1,
-                    None => used.push((at, 1)),
-                }
+            let mut count = |at| match used.iter_mut().find(|it| it.0 == at) {
+                Some(it) => it.1 += 1,
+                None => used.push((at, 1)),
+            };
+            for row in rows {
+                row.told(|entry, _| {
+                    entry.into_iter().flat_map(|it| nibbles(&it.look.bits)).for_each(&mut count);
+                });
             }
             used.sort_by_key(|it| std::cmp::Reverse(it.1));
             for ((slot, shift), _) in used.into_iter().take(MOST_COLUMNS) {
-                block.columns.push(Column { slot, shift, marks: [[u64::MAX; WORDS]; 16] });
+                block.columns.push(Column { slot, shift, marks: [Mark::ALL; 16] });
             }
-            for (row, entry) in rows {
-                block.insert((*row).clone(), entry);
-            }
+            rows.iter().for_each(|row| block.insert((*row).clone()));
             block
         })
     }

@@ -213,7 +213,7 @@ impl Sets {
 
     #[inline]
     fn member(&self, hash: u64, domain: Domain, values: Masked) -> Option<&Member> {
-        let mut found = self.members.find(hash).iter().map(|slot| &slot.entry);
+        let mut found = self.members.find(hash);
         found.find(|member| member.values == values && member.domain == domain)
     }
 

@@ -155,8 +155,9 @@ impl Table {
     }
 
     /// How the table is looked up: `constant`, `linear`, `exact` (one hash), `prefix` (a hash for
-    /// each prefix length of one field), `sets` (rules that choose by shared sets), `tuples`, or
-    /// `screen` (many groups of few clauses, looked up together, beside whatever is hashed).
+    /// each prefix length of one field), `sets` (rules that choose by shared sets), `lists` (rules
+    /// told apart by what they except, or by further lists), `tuples`, or `screen` (many groups of
+    /// few clauses, looked up together, beside whatever is hashed).
     pub fn structure(&self) -> &'static str {
         let Shape::Hashed(groups, screen) = &self.shape else {
             return if matches!(self.shape, Shape::Constant) { "constant" } else { "linear" };
@@ -169,6 +170,7 @@ impl Table {
         match &**groups {
             _ if screen.len() > 0 => "screen",
             groups if groups.iter().any(|group| !group.look.pivots.is_empty()) => "sets",
+            groups if groups.iter().any(|group| group.is_crowded()) => "lists",
             [_] => "exact",
             [first, ..]
                 if groups.iter().all(|group| {

@@ -3,7 +3,7 @@
 
 mod hostile;
 
-use super::group::Groups;
+use super::groups::Groups;
 use super::*;
 use crate::field::{self, GUARDED_SLOT};
 use crate::key::{DatapathKey, FlowId};

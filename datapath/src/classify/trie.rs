@@ -3,7 +3,7 @@
 //! Entries lie in leaves of up to [`MOST`], in order of hash and then of their own, below branches
 //! of [`FAN`]. Copying the table copies a pointer; a change after that copies one leaf and the
 //! branches above it, and where nobody else holds them not even those. Entries of one hash stay in
-//! one leaf, however many: what is found under a hash is a slice, the best entry first.
+//! one leaf, however many: what is found under a hash is a run, the best entry first.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,9 +27,9 @@ enum Node<E> {
 
 /// An entry and its hash.
 #[derive(Clone)]
-pub(super) struct Slot<E> {
+struct Slot<E> {
     hash: u64,
-    pub(super) entry: E,
+    entry: E,
 }
 
 /// A wider branch saves steps of a look-up, a narrower one leaves more in each leaf, whose counts and
@@ -54,18 +54,21 @@ impl<E: Entry> Trie<E> {
 
     /// The entries under a hash, in order.
     #[inline]
-    pub(super) fn find(&self, hash: u64) -> &[Slot<E>] {
+    pub(super) fn find(&self, hash: u64) -> impl Iterator<Item = &E> {
         let mut node = &self.root;
         let mut rest = hash;
-        loop {
+        let slots = loop {
             match node {
                 Node::Branch(children) => {
                     node = &children[rest as usize % FAN];
                     rest >>= BITS;
                 }
-                Node::Leaf(slots) => return run(slots, hash),
+                Node::Leaf(slots) => break slots,
             }
-        }
+        };
+        let start = slots.partition_point(|slot| slot.hash < hash);
+        let run = slots[start..].iter().take_while(move |slot| slot.hash == hash);
+        run.map(|slot| &slot.entry)
     }
 
     /// Puts an entry in, in place of one that is equal to it.
@@ -93,14 +96,6 @@ impl<E: Entry> Trie<E> {
     pub(super) fn bytes(&self) -> usize {
         self.root.bytes()
     }
-}
-
-/// The slots of one hash.
-#[inline]
-fn run<E>(slots: &[Slot<E>], hash: u64) -> &[Slot<E>] {
-    let start = slots.partition_point(|slot| slot.hash < hash);
-    let rest = &slots[start..];
-    &rest[..rest.iter().take_while(|slot| slot.hash == hash).count()]
 }
 
 impl<E: Entry> Node<E> {
@@ -277,7 +272,7 @@ mod tests {
         assert_eq!(trie.len(), model.len());
         assert_eq!(trie.iter().copied().collect::<BTreeSet<_>>(), *model);
         for &(hash, _) in model {
-            let found: Vec<_> = trie.find(hash).iter().map(|slot| slot.entry).collect();
+            let found: Vec<_> = trie.find(hash).copied().collect();
             let expected = model.range((hash, 0)..=(hash, u32::MAX));
             assert_eq!(found, expected.copied().collect::<Vec<_>>());
         }

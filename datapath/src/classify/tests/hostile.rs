@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Rules of the kind that makes a table slow: many masks, many sets that hold the packet, lists.
+/// Rules of the kind that makes a table slow: many masks, many sets that hold the packet, lists,
+/// nothing but exceptions.
 fn hostile(seed: u64, many: usize) -> Vec<Rule> {
     let mut state = seed << 1 | 1;
     let mut throw = move |below: u64| {
@@ -11,7 +12,7 @@ fn hostile(seed: u64, many: usize) -> Vec<Rule> {
         state ^= state << 17;
         state % below
     };
-    let kind = throw(3);
+    let kind = throw(4);
     (0..many)
         .map(|at| {
             let mut literals = Vec::new();
@@ -23,7 +24,20 @@ fn hostile(seed: u64, many: usize) -> Vec<Rule> {
             let mut put = |field, values: Values<'_>, negated| {
                 literals.push(Literal::new(field, values, negated));
             };
-            if kind != 1 {
+            if kind == 3 {
+                put(field::ETH_TYPE, Values::Exact(0x0800), false);
+                for field in [field::TP_DST, field::IP4_SRC, field::IP_TTL] {
+                    let value = |throw: &mut dyn FnMut(u64) -> u64| {
+                        let any = throw(6) == 0;
+                        let mask = if any { throw(1 << 8).into() } else { field.ones() };
+                        Masked { value: u128::from(throw(5)) & mask, mask }
+                    };
+                    let many = throw(5);
+                    let list: Vec<_> = (0..many).map(|_| value(&mut throw)).collect();
+                    put(field, Values::Any(&list), throw(4) != 0);
+                }
+            }
+            if kind < 3 && kind != 1 {
                 put(field::IP4_SRC, Values::One(&masked(field::IP4_SRC, &mut throw)), false);
             }
             match throw(4) {
@@ -37,7 +51,7 @@ fn hostile(seed: u64, many: usize) -> Vec<Rule> {
             if kind != 0 {
                 for field in [0, 4] {
                     let set = shared(field, throw(u64::from(SETS)) as u32);
-                    put(FIELDS[field], Values::Shared(set), throw(8) == 0);
+                    put(FIELDS[field], Values::Shared(set), kind == 3 || throw(8) == 0);
                 }
             }
             let ops = if throw(2) == 0 { vec![] } else { vec![Op::Output] };
@@ -48,7 +62,7 @@ fn hostile(seed: u64, many: usize) -> Vec<Rule> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn hostile_tables_agree_however_they_grow_and_shrink(
@@ -116,5 +130,59 @@ fn every_mask_of_a_field_is_looked_up_in_blocks_and_not_one_by_one() {
         assert_eq!(found, least, "{value:#x}");
     }
     (1..4096).for_each(|mask: u128| assert!(rules.remove(FlowId(mask)).is_some()));
+    assert_eq!(rules.table().bytes(), Rules::default().table().bytes());
+}
+
+#[test]
+fn what_many_rules_except_is_looked_up_and_not_tried_one_by_one() {
+    let domain = Domain::Width(32);
+    let set = |n: u128| SharedSet { id: SetId(n as u32 % 50), domain };
+    let (mut sets, mut model) = (Sets::default(), Model::default());
+    for n in 0..50 {
+        let member = Masked { value: n, mask: field::IP4_SRC.ones() };
+        assert!(
+            sets.insert(set(n), member) && model.0.entry(set(n).id).or_default().insert(member)
+        );
+    }
+    let ports = |some: std::ops::Range<u128>| {
+        some.map(|value| Masked { value, mask: field::TP_DST.ones() }).collect::<Vec<_>>()
+    };
+    fn except(field: Slice, values: Values<'_>) -> Literal {
+        Literal::new(field, values, true)
+    }
+    let rule = |n: u128| {
+        let clause = Clause(
+            [
+                Literal::new(field::ETH_TYPE, Values::Exact(0x0800), false),
+                except(field::TP_DST, Values::Any(&ports(n..n + 1500))),
+                except(field::IP4_SRC, Values::Shared(set(n))),
+                Literal::new(
+                    field::IP4_DST,
+                    Values::Any(&range(field::IP4_DST, 20).collect::<Vec<_>>()),
+                    false,
+                ),
+                Literal::new(field::CT_IP_DST, Values::Any(&ports(n..n + 2)), false),
+            ]
+            .into(),
+        );
+        Rule::new(7, &[clause], Program::from(vec![]), FlowId(n))
+    };
+    let mut rules = Rules::default();
+    let all: Vec<Rule> = (0..1200).map(rule).collect();
+    all.iter().for_each(|rule| rules.insert(rule.clone()));
+    let table = rules.table();
+    assert_eq!(table.structure(), "lists");
+    for (port, source, other) in
+        [(0, 0, 7), (1600, 7, 7), (99, 7, 200), (2000, 90, 1199), (9, 1, 5)]
+    {
+        let mut context = Context::default();
+        context.set(field::ETH_TYPE, 0x0800);
+        context.set(field::TP_DST, port);
+        context.set(field::IP4_SRC, source);
+        context.set(field::CT_IP_DST, other);
+        let found = table.lookup(&context, &sets).map(Rule::flow);
+        assert_eq!(found, model.choice(all.iter(), &context), "{port} {source} {other}");
+    }
+    all.iter().for_each(|rule| assert!(rules.remove(rule.flow()).is_some()));
     assert_eq!(rules.table().bytes(), Rules::default().table().bytes());
 }

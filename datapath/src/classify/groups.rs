@@ -1,0 +1,174 @@
+//! All groups of a table under way, and which of them are looked up together.
+//!
+//! A look-up costs a hash for each group, whatever is in it. Groups of few clauses, if a table has
+//! many, are therefore looked up together, on a [`Screen`].
+
+use super::group::{Candidate, FEW, Group};
+use super::plan::{self, Look, Plan};
+use super::screen::{Row, Screen};
+use super::{Literal, Rank, Rule};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Groups of few clauses that are as well hashed one after the other as looked up on a screen: a
+/// group costs 6 to 19 ns, by whether it is in the processor's cache, and a block of the screen 40 to
+/// 65 and 24 KB (`cargo bench --bench classify`). No table that northd writes has as many.
+const MOST_HASHED: usize = 32;
+
+/// A group under way.
+#[derive(Clone, Debug)]
+struct Building {
+    group: Arc<Group>,
+    /// How many candidates have each order.
+    orders: BTreeMap<u32, u32>,
+}
+
+/// All groups of a table under way.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Groups {
+    hashed: HashMap<Arc<Look>, Building>,
+    /// Groups of few clauses, if there are many of them; what workers see of these is on the screen.
+    few: HashMap<Arc<Look>, Building>,
+    screen: Screen,
+}
+
+impl Groups {
+    /// Enters a clause of a rule, and where it starts; `pairs` are the pairs of a field and sets that
+    /// it names.
+    pub(super) fn insert(
+        &mut self,
+        rule: &Rule,
+        order: u32,
+        (start, clause): (u32, &[Literal]),
+        pairs: u32,
+    ) {
+        let plan = Plan::new(clause);
+        for entry in &plan.entries {
+            let is_few = self.few.contains_key(&entry.look);
+            let is_new = !is_few && !self.hashed.contains_key(&entry.look);
+            // With a screen in use a new group starts on it.
+            let is_few = is_few || is_new && !self.few.is_empty();
+            let home = if is_few { &mut self.few } else { &mut self.hashed };
+            let building = match home.get_mut(&entry.look) {
+                Some(building) => building,
+                None => {
+                    let look = Arc::new(entry.look.clone());
+                    home.entry(Arc::clone(&look)).or_insert(Building::new(look))
+                }
+            };
+            let group = Arc::make_mut(&mut building.group);
+            let candidate = Candidate::new(rule, order, start);
+            if !group.insert(entry.hash, &plan.choice, candidate.clone(), pairs) {
+                continue;
+            }
+            *building.orders.entry(order).or_default() += 1;
+            group.best = group.best.min(order);
+            if !is_few {
+                if is_new && self.hashed.len() > MOST_HASHED {
+                    self.gather();
+                }
+            } else if group.entries() > 2 * FEW || !group.is_few() && !group.look.pivots.is_empty()
+            {
+                self.grow(&entry.look);
+            } else {
+                self.screen.insert(Row { candidate, id: entry.id(), pairs });
+            }
+        }
+    }
+
+    /// Takes a clause of a rule out.
+    pub(super) fn remove(&mut self, rule: &Rule, order: u32, start: u32, clause: &[Literal]) {
+        let plan = Plan::new(clause);
+        let key = (Rank { order, flow: rule.flow() }, start);
+        for entry in &plan.entries {
+            let plan::Entry { look, hash, .. } = entry;
+            let is_few = self.few.contains_key(look);
+            let home = if is_few { &mut self.few } else { &mut self.hashed };
+            let Some(building) = home.get_mut(look) else { continue };
+            let group = Arc::make_mut(&mut building.group);
+            if !group.remove(*hash, &plan.choice, key) {
+                continue;
+            }
+            if is_few {
+                self.screen.remove(key, entry.id());
+            }
+            if let Some(count) = building.orders.get_mut(&order) {
+                *count -= 1;
+                if *count == 0 {
+                    building.orders.remove(&order);
+                }
+            }
+            match building.orders.first_key_value() {
+                Some((best, _)) => group.best = *best,
+                None => {
+                    home.remove(look);
+                    if is_few && self.few.len() < MOST_HASHED / 2 {
+                        self.hashed.extend(self.few.drain());
+                        self.screen = Screen::default();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the groups of few clauses on the screen, if they are many.
+    fn gather(&mut self) {
+        let few = |group: &Building| group.group.is_few();
+        if self.hashed.values().filter(|it| few(it)).count() <= MOST_HASHED {
+            return;
+        }
+        for (look, building) in self.hashed.extract_if(|_, it| few(it)) {
+            building.rows().for_each(|row| {
+                self.screen.insert(row);
+            });
+            self.few.insert(look, building);
+        }
+    }
+
+    /// A group on the screen is not of few clauses any more.
+    fn grow(&mut self, look: &Look) {
+        let Some((look, building)) = self.few.remove_entry(look) else { return };
+        for row in building.rows() {
+            self.screen.remove(row.candidate.key(), row.id);
+        }
+        self.hashed.insert(look, building);
+    }
+
+    /// The groups by their best rule, and the screen.
+    pub(super) fn finish(&self) -> (Arc<[Arc<Group>]>, Screen) {
+        let mut groups: Vec<_> = self.hashed.values().map(|it| Arc::clone(&it.group)).collect();
+        groups.sort_by(|a, b| a.best.cmp(&b.best).then_with(|| a.look.cmp(&b.look)));
+        (groups.into(), self.screen.clone())
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The order of the best rule in any group.
+    pub(super) fn best(&self) -> u32 {
+        let hashed = self.hashed.values().map(|building| building.group.best).min();
+        let screened = self.screen.first().map(|row| row.candidate.order);
+        hashed.into_iter().chain(screened).min().unwrap_or(u32::MAX)
+    }
+}
+
+impl Building {
+    fn new(look: Arc<Look>) -> Self {
+        Self { group: Arc::new(Group::new(look)), orders: BTreeMap::new() }
+    }
+
+    /// Its clauses, as a screen has them.
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        self.group.candidates().flat_map(|candidate| {
+            let entries = Plan::new(candidate.clause()).entries.into_iter();
+            let here = entries.filter(|entry| entry.look == *self.group.look);
+            here.map(|entry| Row {
+                candidate: candidate.clone(),
+                id: entry.id(),
+                pairs: self.group.pairs,
+            })
+        })
+    }
+}
