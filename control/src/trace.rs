@@ -41,6 +41,9 @@ pub enum TraceError {
     /// An option.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// Not a packet, or more than a datapath and a packet.
+    #[error("one or two non-option arguments are required (use --help for help)")]
+    Arguments,
     /// `--frame`
     #[error("--frame: expected a frame in hexadecimal digits, found {0:?}")]
     Frame(String),
@@ -105,7 +108,7 @@ pub fn in_network(
     let generation = whole.generation();
     let friendly = !question.no_friendly_names;
     let names = Names { network: whole.network(), generation, friendly };
-    let (datapath, microflow) = question.packet();
+    let (datapath, microflow) = question.packet()?;
     let (key, packet) = microflow::read(&names, datapath, microflow)?;
     let tracer = Tracer::new(names, rows, true, question.script()?);
     let mut text = format!("# {}\n", text::packet(&packet));

@@ -51,7 +51,7 @@ struct Entering {
 pub fn on_chassis(chassis: &Chassis<'_>, question: &Question) -> Result<Outcome, TraceError> {
     let friendly = !question.no_friendly_names;
     let names = Names { network: chassis.network, generation: chassis.generation, friendly };
-    let (first, last) = question.packet();
+    let (first, last) = question.packet()?;
     let entering = match (&question.frame, first) {
         (Some(digits), None) => given(&names, digits, last)?,
         (Some(_), Some(_)) => return Err(TraceError::FramePort),
