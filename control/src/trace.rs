@@ -48,7 +48,7 @@ pub enum TraceError {
     #[error("--frame: expected a frame in hexadecimal digits, found {0:?}")]
     Frame(String),
     /// `--frame` with more than a port.
-    #[error("--frame: expected a port or interface that it comes from, found 2 arguments")]
+    #[error("--frame: expected a port, interface or NIC that it comes from, found 2 arguments")]
     FramePort,
     /// Nothing of the port's datapath is here.
     #[error(

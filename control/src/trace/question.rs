@@ -35,7 +35,7 @@ pub struct Question {
     #[arg(long, overrides_with = "friendly_names")]
     pub no_friendly_names: bool,
     /// With a running chassis: the frame that comes from the port, which is then the only argument; or
-    /// from an interface, with all its tags.
+    /// from an interface, with all its tags; or from a NIC, with the headers of the tunnel.
     #[arg(long, value_name = "HEX")]
     pub frame: Option<String>,
     /// With a running chassis: as JSON.
