@@ -85,6 +85,7 @@ enum Command {
     /// Tells what becomes of a packet in the logical network, as ovn-trace does.
     ///
     /// MICROFLOW is an expression such as 'inport == "vm1" && eth.src == 0a:00:00:00:00:01 && ...'.
+    #[command(infer_long_args = true, args_override_self = true)]
     Trace(trace::Trace),
     /// Runs two hypervisors in network namespaces and shows that their workloads reach each other.
     Demo {

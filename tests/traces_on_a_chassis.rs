@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ovn_xdp_kit::capture::Capture;
 use ovn_xdp_kit::chassis::Chassis;
-use ovn_xdp_kit::geneve::{Geneve, verify_checksums};
+use ovn_xdp_kit::geneve::{Geneve, OvnKeys, verify_checksums};
 use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::link::{self, Mac, Underlay};
 use ovn_xdp_kit::packet::{Frame, PacketSocket};
@@ -150,6 +150,96 @@ fn the_frame_that_a_trace_ends_with_is_the_one_on_the_wire() {
             });
             found.unwrap_or_else(|error| panic!("{microflow}\n{outcome:#}\n{error:#}"));
         }
+    }
+}
+
+#[test]
+fn a_frame_that_came_by_a_tunnel_is_traced_to_what_the_workloads_get() {
+    let mixed = start();
+    let (from, to) = (mixed.workload("vm2-red"), mixed.workload("vm1-red"));
+    traffic::ping(from.namespace(), to.addresses().v4.into(), 3, PATIENCE).unwrap();
+    let wire = PacketSocket::open(mixed.workload("vm2").namespace(), LINK).unwrap();
+    let mut underlay = Capture::start(mixed.hv2.namespace(), Underlay::LINK).unwrap();
+    let mut here = Capture::start(mixed.workload("vm1").namespace(), LINK).unwrap();
+    let patience = Duration::from_secs(5);
+    let pairs =
+        [("vm2-red", "vm1-red"), ("vm2", "vm1-blue"), ("vm2", "vm1"), ("vm2-red", "vm1-blue")];
+    for (number, (from, to)) in pairs.into_iter().enumerate() {
+        for v6 in [false, true] {
+            let ends = ends(from, to, v6);
+            let payload = format!("by a tunnel, {number} {v6}");
+            let holds =
+                |bytes: &[u8]| bytes.windows(payload.len()).any(|part| part == payload.as_bytes());
+            let frame = ends.udp(4001, 81, payload.as_bytes());
+            wire.send(&match port(from).place {
+                Place::Nested(_, tag) => tagged(&frame, &[tag]),
+                Place::Plugged(_) => frame,
+            })
+            .unwrap();
+            let outer = underlay.wait_for("the tunnelled frame", patience, |frame| {
+                frame.outgoing && holds(&frame.bytes)
+            });
+            let outer = outer.unwrap_or_else(|error| panic!("{from} {to} {v6}: {error:#}")).bytes;
+            let delivered = here.wait_for("the delivered frame", patience, |frame| {
+                !frame.outgoing && holds(&frame.bytes)
+            });
+            let delivered = delivered.unwrap().bytes;
+            let outcome = outcome(&mixed, &["--frame", &hexadecimal(&outer), Underlay::LINK]);
+            let [sent] = &outcome["frames"].as_array().unwrap()[..] else {
+                panic!("one frame: {outcome:#}");
+            };
+            assert_eq!(bytes(&sent["frame"]), delivered, "{outcome:#}");
+            assert_eq!(
+                (&outcome["from"], &sent["to"]["port"]["name"]),
+                (&"hv2".into(), &to.into())
+            );
+            // What ovn-trace says from the same point on.
+            if port(from).network.0 == port(to).network.0 {
+                let microflow = microflow(from, &ends, "udp.src == 4001 && udp.dst == 81");
+                let mut command = Command::new("ovn-trace");
+                command.arg(format!("--db={}", mixed.central.remote())).arg(microflow);
+                let whole = process::run(&mut command).unwrap();
+                let egress = whole.find("egress(dp=").map(|at| &whole[at..]).unwrap();
+                let ours = outcome["trace"].as_str().unwrap();
+                assert_eq!(ours.split_once("\n\n").unwrap().1, egress);
+            }
+        }
+    }
+    // For all of a network: each member here.
+    let everybody = Ends { to_mac: Mac([0xff; 6]), ..ends("vm2-red", "vm1-red", false) };
+    let Place::Nested(_, tag) = port("vm2-red").place else { panic!("vm2-red is a container") };
+    wire.send(&tagged(&everybody.udp(1, 2, b"to all of us"), &[tag])).unwrap();
+    let holds = |bytes: &[u8]| bytes.windows(12).any(|part| part == b"to all of us");
+    let outer = underlay
+        .wait_for("the tunnelled frame", patience, |frame| frame.outgoing && holds(&frame.bytes));
+    let outer = outer.unwrap().bytes;
+    let outcome = outcome(&mixed, &["--frame", &hexadecimal(&outer), Underlay::LINK]);
+    let frames = outcome["frames"].as_array().unwrap();
+    assert_eq!(frames.len(), 2, "{outcome:#}");
+    for sent in frames {
+        let expected = bytes(&sent["frame"]);
+        let same = |frame: &Frame| !frame.outgoing && frame.bytes == expected;
+        here.wait_for("the traced frame", patience, same).unwrap();
+    }
+    // What is dropped is told with its reason, as it is counted.
+    let good = Geneve::of_frame(&outer).unwrap();
+    let keys = good.ovn_keys().unwrap();
+    let remote: IpAddr = mixed.hv2.tunnel_address();
+    let stranger = "192.0.2.200".parse().unwrap();
+    for (reason, from, geneve) in [
+        ("unknown-peer", stranger, good.clone()),
+        ("unknown-vni", remote, Geneve { vni: 9999, ..good.clone() }),
+        (
+            "bad-tunnel-key",
+            remote,
+            Geneve::ovn(good.vni, OvnKeys { egress: 999, ..keys }, good.inner.clone()),
+        ),
+    ] {
+        let macs = (Mac(outer[6..12].try_into().unwrap()), Mac(outer[..6].try_into().unwrap()));
+        let ends = Ends { from_mac: macs.0, to_mac: macs.1, from, to: mixed.hv1.tunnel_address() };
+        let digits = hexadecimal(&ends.geneve(&geneve));
+        let outcome = self::outcome(&mixed, &["--frame", &digits, Underlay::LINK]);
+        assert_eq!(outcome["drop"]["reason"], reason, "{outcome:#}");
     }
 }
 

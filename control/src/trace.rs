@@ -41,11 +41,14 @@ pub enum TraceError {
     /// An option.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// Not a packet, or more than a datapath and a packet.
+    #[error("one or two non-option arguments are required (use --help for help)")]
+    Arguments,
     /// `--frame`
     #[error("--frame: expected a frame in hexadecimal digits, found {0:?}")]
     Frame(String),
     /// `--frame` with more than a port.
-    #[error("--frame: expected a port or interface that it comes from, found 2 arguments")]
+    #[error("--frame: expected a port, interface or NIC that it comes from, found 2 arguments")]
     FramePort,
     /// Nothing of the port's datapath is here.
     #[error(
@@ -105,7 +108,7 @@ pub fn in_network(
     let generation = whole.generation();
     let friendly = !question.no_friendly_names;
     let names = Names { network: whole.network(), generation, friendly };
-    let (datapath, microflow) = question.packet();
+    let (datapath, microflow) = question.packet()?;
     let (key, packet) = microflow::read(&names, datapath, microflow)?;
     let tracer = Tracer::new(names, rows, true, question.script()?);
     let mut text = format!("# {}\n", text::packet(&packet));

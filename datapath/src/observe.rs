@@ -18,7 +18,7 @@ pub trait Observer {
     /// Where in the record a branch is.
     type Place: Copy + Default;
 
-    /// A packet enters the pipelines; where its record starts.
+    /// A packet enters an ingress pipeline from outside; where its record starts.
     fn enter(&mut self, _datapath: &Datapath, _context: &Context) -> Self::Place {
         Self::Place::default()
     }

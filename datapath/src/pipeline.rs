@@ -384,7 +384,9 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                 outport
             }
         };
-        branch.place = self.observer.enter(datapath, &branch.context);
+        if let Start::Ingress { .. } = start {
+            branch.place = self.observer.enter(datapath, &branch.context);
+        }
         self.work.push(branch);
         (!counted.is_multicast()).then(|| self.surroundings.port((key, counted)))
     }

@@ -5,7 +5,7 @@
 use crate::cache::Key;
 use crate::counters::WorkerCounters;
 use crate::flood;
-use crate::frame::VlanHeader;
+use crate::frame::{Frame, VlanHeader};
 use crate::geneve;
 use crate::key::InterfaceId;
 use crate::memory::{MemoryFrame, MemoryIo, Sent};
@@ -14,7 +14,7 @@ use crate::parse::parse;
 use crate::pipeline::{Packet, Start, Surroundings, Walked, walk};
 use crate::publish::{Attachment, Generation};
 use crate::verdict::{Outputs, Target, Verdict};
-use crate::worker::demux;
+use crate::worker::{demux, unwrap};
 use ovn_xdp_abi::drop::DropReason;
 
 /// Where a frame enters.
@@ -24,6 +24,8 @@ pub enum Entrance {
     Interface(InterfaceId),
     /// It enters at a port that is no workload's, such as a router's.
     Port(Attachment),
+    /// A NIC, with the headers of a tunnel.
+    Nic,
 }
 
 /// What became of a frame.
@@ -48,8 +50,8 @@ pub struct Leaving {
 /// what hangs on the hash of its flow.
 ///
 /// # Errors
-/// [`DropReason::Truncated`] and [`DropReason::NoPort`]: there is nothing to walk. Other drops are
-/// verdicts.
+/// [`DropReason::Truncated`], [`DropReason::NoPort`], and for a NIC those of [`unwrap`]: there is
+/// nothing to walk. Other drops are verdicts.
 pub fn trace<O: Observer, S: Surroundings>(
     generation: &Generation,
     entrance: Entrance,
@@ -59,19 +61,31 @@ pub fn trace<O: Observer, S: Surroundings>(
     surroundings: S,
     observer: &mut O,
 ) -> Result<Traced, DropReason> {
-    let parsed = parse(frame, frame.len(), vlan)?;
-    let (start, interface) = match entrance {
-        Entrance::Interface(interface) => (demux(generation, interface, parsed.tci())?, interface),
+    let mut arriving = MemoryFrame::new(frame);
+    let (parsed, start, key) = match entrance {
+        Entrance::Interface(interface) => {
+            let parsed = parse(frame, frame.len(), vlan)?;
+            let start = demux(generation, interface, parsed.tci())?;
+            (parsed, start, Key::interface(interface.0, &parsed))
+        }
         Entrance::Port(port) => {
+            let parsed = parse(frame, frame.len(), vlan)?;
             let interface = InterfaceId(0);
-            (Start::Ingress { interface, port, nested: false }, interface)
+            let start = Start::Ingress { interface, port, nested: false };
+            (parsed, start, Key::interface(interface.0, &parsed))
+        }
+        Entrance::Nic => {
+            let known = |peer| generation.peers.contains_key(&peer);
+            let (outer, parsed) = unwrap(&mut arriving, known)?;
+            let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
+            (parsed, outer.start()?, key)
         }
     };
     let packet = Packet {
-        head: frame,
+        head: arriving.head(),
         parsed: &parsed,
-        wire_len: frame.len() as u32 + if vlan.is_some() { 4 } else { 0 },
-        hash: Key::interface(interface.0, &parsed).flow(seed),
+        wire_len: arriving.len() as u32 + if vlan.is_some() { 4 } else { 0 },
+        hash: key.flow(seed),
     };
     let source_port = geneve::source_port(packet.hash);
     let walked = walk(generation, start, packet, surroundings, observer);
@@ -86,7 +100,7 @@ pub fn trace<O: Observer, S: Surroundings>(
             ..walked.verdict.clone()
         };
         let copy = flood::Leaving {
-            frame: io.receive(MemoryFrame::new(frame)),
+            frame: io.receive(arriving.clone()),
             vlan,
             layers: parsed.layers,
             source_port,

@@ -238,7 +238,7 @@ impl Worker {
 
     #[inline]
     fn arrived_by_tunnel<F: Frame>(&mut self, now: u64, frame: &mut F) -> Result<Arrived, ()> {
-        match self.unwrap(frame) {
+        match unwrap(frame, |peer| self.peers.known(peer, &self.generation)) {
             Ok((outer, parsed)) => {
                 self.counters.tunnel_rx.add(1);
                 let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
@@ -250,25 +250,6 @@ impl Worker {
                 Err(())
             }
         }
-    }
-
-    /// Takes the outer headers off; the congestion mark goes into the inner packet (RFC 6040).
-    fn unwrap<F: Frame>(&mut self, frame: &mut F) -> Result<(geneve::Arrival, Parsed), DropReason> {
-        let outer = geneve::decapsulate(frame)?;
-        if !self.peers.known(outer.remote, &self.generation) {
-            return Err(DropReason::UnknownPeer);
-        }
-        if !frame.pull_front(outer.header_len) {
-            return Err(DropReason::Truncated);
-        }
-        if frame.len() > outer.payload_len {
-            frame.truncate(outer.payload_len);
-        }
-        let mut parsed = parse(frame.head(), frame.len(), None)?;
-        if outer.congestion && matches!(parsed.layers.network, Network::V4 | Network::V6) {
-            geneve::mark_congestion(frame.head_mut(), &mut parsed)?;
-        }
-        Ok((outer, parsed))
     }
 
     #[inline]
@@ -342,11 +323,7 @@ impl Worker {
             Origin::Interface(interface) => {
                 demux(&self.generation, *interface, arrived.parsed.tci())?
             }
-            Origin::Tunnel(outer) => Start::Tunnel {
-                datapath: DatapathKey::new(outer.vni).ok_or(DropReason::UnknownVni)?,
-                inport: outer.inport,
-                outport: outer.outport,
-            },
+            Origin::Tunnel(outer) => outer.start()?,
         };
         let packet = Packet { head, parsed: &arrived.parsed, wire_len, hash };
         let generation = Arc::clone(&self.generation);
@@ -370,6 +347,49 @@ impl Worker {
             }
             _ => self.counters.drops.count(reason),
         }
+    }
+}
+
+/// Takes the outer headers of a frame from a NIC off; the congestion mark goes into the inner packet
+/// (RFC 6040). `known` says whether an address is a chassis (ENC-13).
+///
+/// # Errors
+/// Those of [`geneve::decapsulate`], of [`parse`] and of [`geneve::mark_congestion`], and
+/// [`DropReason::UnknownPeer`].
+#[inline]
+pub fn unwrap<F: Frame>(
+    frame: &mut F,
+    known: impl FnOnce(IpAddr) -> bool,
+) -> Result<(geneve::Arrival, Parsed), DropReason> {
+    let outer = geneve::decapsulate(frame)?;
+    if !known(outer.remote) {
+        return Err(DropReason::UnknownPeer);
+    }
+    if !frame.pull_front(outer.header_len) {
+        return Err(DropReason::Truncated);
+    }
+    if frame.len() > outer.payload_len {
+        frame.truncate(outer.payload_len);
+    }
+    let mut parsed = parse(frame.head(), frame.len(), None)?;
+    if outer.congestion && matches!(parsed.layers.network, Network::V4 | Network::V6) {
+        geneve::mark_congestion(frame.head_mut(), &mut parsed)?;
+    }
+    Ok((outer, parsed))
+}
+
+impl geneve::Arrival {
+    /// Where its packet starts.
+    ///
+    /// # Errors
+    /// [`DropReason::UnknownVni`] if its VNI is no datapath's.
+    #[inline]
+    pub fn start(&self) -> Result<Start, DropReason> {
+        Ok(Start::Tunnel {
+            datapath: DatapathKey::new(self.vni).ok_or(DropReason::UnknownVni)?,
+            inport: self.inport,
+            outport: self.outport,
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! The local rows, and which of them others refer to.
 
-use super::schema::TABLES;
+use super::schema::{Reference, TABLES};
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::replica::Change;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -14,8 +15,10 @@ pub type Rows = HashMap<Uuid, Row>;
 #[derive(Debug, Default)]
 pub struct Database {
     tables: BTreeMap<Arc<str>, Rows>,
-    /// How many references there are to a row.
+    /// How many strong references there are to a row.
     referrers: HashMap<Uuid, usize>,
+    /// The rows that refer to a row weakly.
+    weak_referrers: HashMap<Uuid, HashSet<Uuid>>,
     /// Who has what must be a row's alone.
     holders: HashMap<Identity, Uuid>,
 }
@@ -58,16 +61,27 @@ impl Database {
                     self.holders.remove(&identity);
                 }
             }
-            for target in change.old.iter().flat_map(references) {
-                if let Some(count) = self.referrers.get_mut(&target.1) {
+            for (target, row) in change.old.iter().flat_map(references) {
+                if target.weak {
+                    let Entry::Occupied(mut rows) = self.weak_referrers.entry(row) else {
+                        continue;
+                    };
+                    rows.get_mut().remove(&change.row);
+                    if rows.get().is_empty() {
+                        rows.remove();
+                    }
+                } else if let Some(count) = self.referrers.get_mut(&row) {
                     *count -= 1;
                     if *count == 0 {
-                        self.referrers.remove(&target.1);
+                        self.referrers.remove(&row);
                     }
                 }
             }
-            for target in change.new.iter().flat_map(references) {
-                *self.referrers.entry(target.1).or_default() += 1;
+            for (target, row) in change.new.iter().flat_map(references) {
+                match target.weak {
+                    true => drop(self.weak_referrers.entry(row).or_default().insert(change.row)),
+                    false => *self.referrers.entry(row).or_default() += 1,
+                }
             }
             for identity in change.new.iter().flat_map(identities) {
                 self.holders.insert(identity, change.row);
@@ -105,9 +119,14 @@ impl Database {
         self.tables.values().all(Rows::is_empty)
     }
 
-    /// How many references of local rows lead to a row.
+    /// How many strong references of local rows lead to a row.
     pub fn referrers(&self, row: Uuid) -> usize {
         self.referrers.get(&row).copied().unwrap_or(0)
+    }
+
+    /// The local rows that refer to a row weakly.
+    pub fn weak_referrers(&self, row: Uuid) -> impl Iterator<Item = Uuid> {
+        self.weak_referrers.get(&row).into_iter().flatten().copied()
     }
 
     /// The local row that has a name or key.
@@ -156,8 +175,8 @@ pub fn identities(row: &Row) -> Vec<Identity> {
     found.into_iter().flatten().collect()
 }
 
-/// The rows that a row refers to, with the table in which each must be.
-pub fn references(row: &Row) -> impl Iterator<Item = (&'static Arc<str>, Uuid)> {
+/// The rows that a row refers to, and how.
+pub fn references(row: &Row) -> impl Iterator<Item = (&'static Reference, Uuid)> {
     let table = TABLES.get(row.table());
     let columns = table.into_iter().flat_map(|table| &table.references).zip(row.values());
     columns.filter_map(|(target, datum)| Some((target.as_ref()?, datum))).flat_map(

@@ -18,8 +18,19 @@ pub const TEXT: &str = include_str!("local.ovsschema");
 pub struct Table {
     /// Its name and columns.
     pub shape: Arc<Shape>,
-    /// By column of the shape the table whose rows it refers to.
-    pub references: Vec<Option<Arc<str>>>,
+    /// By column of the shape what it refers to.
+    pub references: Vec<Option<Reference>>,
+    /// Whether one of these is weak.
+    pub refers_weakly: bool,
+}
+
+/// What a column's values refer to.
+#[derive(Debug)]
+pub struct Reference {
+    /// The table whose rows they are.
+    pub table: Arc<str>,
+    /// The row may go, and what referred to it is taken out of the column (RFC 7047, section 3.2).
+    pub weak: bool,
 }
 
 /// The tables by name.
@@ -30,10 +41,13 @@ pub static TABLES: LazyLock<BTreeMap<Arc<str>, Table>> = LazyLock::new(|| {
         let shape = Shape::of(name, columns, None);
         let reference = |column: &str| {
             let key = &json["tables"][&**name]["columns"][column]["type"]["key"];
-            key["refTable"].as_str().map(Arc::from)
+            let weak = key["refType"] == "weak";
+            key["refTable"].as_str().map(|table| Reference { table: table.into(), weak })
         };
-        let references = shape.columns().iter().map(|column| reference(&column.name)).collect();
-        (name.clone(), Table { shape: Arc::new(shape), references })
+        let references: Vec<_> =
+            shape.columns().iter().map(|column| reference(&column.name)).collect();
+        let refers_weakly = references.iter().flatten().any(|reference| reference.weak);
+        (name.clone(), Table { shape: Arc::new(shape), references, refers_weakly })
     };
     schema.tables.iter().map(table).collect()
 });
@@ -75,9 +89,10 @@ mod tests {
 
     #[test]
     fn references_lead_to_tables_that_exist() {
-        let targets: Vec<&Arc<str>> =
-            TABLES.values().flat_map(|table| &table.references).flatten().collect();
-        assert!(targets.len() >= 6);
-        assert!(targets.iter().all(|target| TABLES.contains_key(*target)));
+        let all = TABLES.values().flat_map(|table| &table.references).flatten();
+        let (weak, strong): (Vec<_>, Vec<_>) = all.partition(|reference| reference.weak);
+        // Logical_DP_Group.datapaths and Multicast_Group.ports, as in ovn-sb(5).
+        assert_eq!((weak.len(), strong.len()), (2, 5));
+        assert!(weak.iter().chain(&strong).all(|it| TABLES.contains_key(&it.table)));
     }
 }

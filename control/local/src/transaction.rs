@@ -84,6 +84,7 @@ pub fn stage(
         let result = view.execute(operation, inserted.get(&at).copied());
         results.push(result.map_err(|failure| fail(at, failure))?);
     }
+    view.forget();
     view.check().map_err(|(at, failure)| fail(at, failure))?;
     let mut touched: Vec<(Uuid, Touched)> = view.touched.into_iter().collect();
     touched.sort_unstable_by_key(|(row, touched)| (touched.by, *row));
@@ -351,13 +352,59 @@ impl View<'_> {
         }
     }
 
+    /// Takes weak references to rows that will not be there out of the rows that hold them.
+    fn forget(&mut self) {
+        let mut holders: Vec<(Uuid, usize)> = Vec::new();
+        for (row, touched) in &self.touched {
+            if TABLES.get(&touched.table).is_some_and(|table| table.refers_weakly) {
+                holders.push((*row, touched.by));
+            }
+            if touched.new.is_none() {
+                let others = self.database.weak_referrers(*row);
+                let untouched = others.filter(|row| !self.touched.contains_key(row));
+                holders.extend(untouched.map(|row| (row, touched.by)));
+            }
+        }
+        for (uuid, by) in holders {
+            let row = match self.touched.get(&uuid) {
+                Some(touched) => touched.new.as_ref(),
+                None => {
+                    let table = self.database.table_of(uuid);
+                    table.and_then(|table| self.database.row(table, uuid))
+                }
+            };
+            let Some(row) = row else { continue };
+            let Some(new) = self.without_lost(row) else { continue };
+            let table = new.table().clone();
+            let by = self.touched.get(&uuid).map_or(by, |touched| touched.by);
+            self.touched.insert(uuid, Touched { table, new: Some(new), by });
+        }
+    }
+
+    /// A row without its weak references to rows that will not be there, if it has such.
+    fn without_lost(&self, row: &Row) -> Option<Row> {
+        let table = TABLES.get(row.table())?;
+        let columns = table.references.iter().zip(row.values()).enumerate();
+        let kept = columns.filter_map(|(column, (reference, datum))| {
+            let target = reference.as_ref().filter(|reference| reference.weak)?;
+            let atoms = datum
+                .atoms()
+                .iter()
+                .filter(|atom| atom.as_uuid().is_none_or(|row| self.exists(&target.table, row)));
+            let atoms: Vec<Atom> = atoms.cloned().collect();
+            (atoms.len() < datum.len()).then(|| (column, Datum::set(atoms)))
+        });
+        let kept: Vec<(usize, Datum)> = kept.collect();
+        (!kept.is_empty()).then(|| row.with(&table.shape, kept))
+    }
+
     /// Whether the rows as they would be make sense together.
     fn check(&self) -> Result<(), (usize, Failure)> {
         let mut counts: HashMap<Uuid, isize> = HashMap::new();
         let mut gone = Vec::new();
         for (uuid, touched) in &self.touched {
             let old = self.database.row(&touched.table, *uuid);
-            for (_, target) in old.into_iter().flat_map(references) {
+            for (_, target) in old.into_iter().flat_map(references).filter(|(to, _)| !to.weak) {
                 *counts.entry(target).or_default() -= 1;
             }
             let Some(new) = &touched.new else {
@@ -365,10 +412,10 @@ impl View<'_> {
                 continue;
             };
             check(*uuid, new).map_err(|details| (touched.by, (kind::CONSTRAINT, details)))?;
-            for (table, target) in references(new) {
+            for (to, target) in references(new).filter(|(to, _)| !to.weak) {
                 *counts.entry(target).or_default() += 1;
-                if !self.exists(table, target) {
-                    let details = format!("there is no row {target} in {table}");
+                if !self.exists(&to.table, target) {
+                    let details = format!("there is no row {target} in {}", to.table);
                     return Err((touched.by, (kind::REFERENCE, details)));
                 }
             }

@@ -269,6 +269,7 @@ fn ordered_by_all(
         let run = (m.mask & ones) >> (m.mask & ones).trailing_zeros().min(127);
         run != 0 && run & run.wrapping_add(1) == 0
     };
+    // A member with a gap in its mask is one that OVN aborts at.
     if first.mask & ones != ones || !list.iter().all(one_run) {
         return refused(Problem::OrderOnMasked);
     }

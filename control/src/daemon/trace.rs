@@ -24,13 +24,15 @@ impl Daemon {
         let generation = self.publisher.current();
         let ports = &self.engine.ports;
         let none = Replica::default();
+        let nics = self.engine.nics().filter_map(|nic| Some((nic, ports.nic(nic)?)));
+        let nics: Vec<(u16, &str)> = nics.collect();
         let chassis = Chassis {
             name: &self.engine.config.system_id,
             generation: &generation,
             network: self.engine.compiler.compiler.network(),
             rows: self.central.replica().unwrap_or(&none),
             seed: ports.seed,
-            nic: &|number| ports.nic(number),
+            nics: &nics,
         };
         let outcome = on_chassis(&chassis, question)?;
         Ok(super::read::told(question.json, &outcome, Clone::clone))

@@ -42,6 +42,9 @@ impl Trace {
             self.ovs.is_none(),
             "--ovs: this chassis runs no OpenFlow flows that could be shown beside the logical ones"
         );
+        for complaint in self.question.check()? {
+            eprintln!("ovn-xdp: {complaint}");
+        }
         if self.live {
             let words = self.question.words();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -8,14 +8,16 @@ use super::tracer::Tracer;
 use super::{Question, TraceError, compose, microflow, text};
 use ovn_xdp_compile::network::Network;
 use ovn_xdp_datapath::field::{self, Context};
-use ovn_xdp_datapath::frame::VlanHeader;
+use ovn_xdp_datapath::frame::{Frame, VlanHeader};
 use ovn_xdp_datapath::key::PortKey;
+use ovn_xdp_datapath::memory::MemoryFrame;
 use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::Start;
 use ovn_xdp_datapath::publish::{Attachment, Generation, Place};
 use ovn_xdp_datapath::trace::{Entrance, on_the_wire, trace};
-use ovn_xdp_datapath::worker::demux;
+use ovn_xdp_datapath::worker::{demux, unwrap};
 use ovn_xdp_ovsdb::replica::Replica;
+use std::net::IpAddr;
 
 /// What a running chassis has.
 #[derive(Clone, Copy)]
@@ -30,8 +32,21 @@ pub struct Chassis<'a> {
     pub rows: &'a Replica,
     /// Seed of its workers' hashes.
     pub seed: u64,
-    /// Names of its NICs.
-    pub nic: &'a dyn Fn(u16) -> Option<&'a str>,
+    /// Its NICs by number and name.
+    pub nics: &'a [(u16, &'a str)],
+}
+
+impl<'a> Chassis<'a> {
+    /// Name of a NIC.
+    pub(super) fn nic(&self, number: u16) -> Option<&'a str> {
+        self.nics.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    }
+
+    /// The chassis that has a tunnel address.
+    fn at(&self, address: IpAddr) -> Option<String> {
+        let tunnel = self.generation.tunnels.values().find(|tunnel| tunnel.remote == address)?;
+        Some(tunnel.chassis.clone())
+    }
 }
 
 /// A frame on its way in.
@@ -40,8 +55,10 @@ struct Entering {
     /// A tag beside it.
     vlan: Option<VlanHeader>,
     bytes: Vec<u8>,
-    /// Its fields at the port.
+    /// Its fields at the port, or of what the tunnel carries.
     packet: Context,
+    /// The chassis that it comes from by a tunnel.
+    from: Option<String>,
 }
 
 /// Traces a packet through a running chassis, which takes no notice.
@@ -51,20 +68,20 @@ struct Entering {
 pub fn on_chassis(chassis: &Chassis<'_>, question: &Question) -> Result<Outcome, TraceError> {
     let friendly = !question.no_friendly_names;
     let names = Names { network: chassis.network, generation: chassis.generation, friendly };
-    let (first, last) = question.packet();
+    let (first, last) = question.packet()?;
     let entering = match (&question.frame, first) {
-        (Some(digits), None) => given(&names, digits, last)?,
+        (Some(digits), None) => given(chassis, &names, digits, last)?,
         (Some(_), Some(_)) => return Err(TraceError::FramePort),
         (None, datapath) => described(&names, datapath, last)?,
     };
-    let Entering { entrance, vlan, bytes, packet } = entering;
+    let Entering { entrance, vlan, bytes, packet, from } = entering;
     let tracer = Tracer::new(names, chassis.rows, false, question.script()?);
     let Chassis { generation, seed, .. } = *chassis;
     let traced = trace(generation, entrance, vlan, &bytes, seed, Worker(&tracer), &mut &tracer);
     let (tree, _) = tracer.end();
     let title = format!("# {}\n", text::packet(&packet));
     let text = title + &tree.text(question.forms());
-    Ok(Outcome::new(chassis, &names, (text, &on_the_wire(vlan, bytes)), traced))
+    Ok(Outcome::new(chassis, &names, (text, &on_the_wire(vlan, bytes), from), traced))
 }
 
 /// The frame that a workload would send for the packet to have these fields.
@@ -86,11 +103,19 @@ fn described(
     Ok(entering)
 }
 
-/// A frame that somebody has seen, at a port or at an interface.
-fn given(names: &Names<'_>, digits: &str, from: &str) -> Result<Entering, TraceError> {
+/// A frame that somebody has seen, at a port, at an interface or at a NIC.
+fn given(
+    chassis: &Chassis<'_>,
+    names: &Names<'_>,
+    digits: &str,
+    from: &str,
+) -> Result<Entering, TraceError> {
     let bytes = hexadecimal(digits).ok_or_else(|| TraceError::Frame(digits.to_owned()))?;
     let unknown = || microflow::MicroflowError::Port(from.to_owned());
     let (entrance, vlan) = match names.find_port(from) {
+        None if chassis.nics.iter().any(|(_, name)| *name == from) => {
+            return Ok(tunnelled(chassis, bytes));
+        }
         Some(row) => {
             let datapath = names.network.datapath_row(row.datapath).ok_or_else(unknown)?;
             entrance(names, Attachment { datapath: datapath.key, port: row.key })?
@@ -151,9 +176,23 @@ fn enter(
             // It will be dropped as of no port.
             _ => 0,
         },
+        Entrance::Nic => 0,
     };
     packet.set(field::INPORT, inport.into());
-    Ok(Entering { entrance, vlan, bytes, packet })
+    Ok(Entering { entrance, vlan, bytes, packet, from: None })
+}
+
+/// A frame with the headers of a tunnel; what is wrong with them will be told as a drop.
+fn tunnelled(chassis: &Chassis<'_>, bytes: Vec<u8>) -> Entering {
+    let mut frame = MemoryFrame::new(&bytes);
+    let (mut packet, mut from) = (Context::default(), None);
+    if let Ok((outer, parsed)) = unwrap(&mut frame, |_| true) {
+        packet = parsed.context(frame.head());
+        packet.set(field::INPORT, outer.inport.into());
+        packet.set(field::OUTPORT, outer.outport.get().into());
+        from = chassis.at(outer.remote);
+    }
+    Entering { entrance: Entrance::Nic, vlan: None, bytes, packet, from }
 }
 
 /// Bytes of a text of hexadecimal digits, in which space and colons mean nothing.

@@ -37,12 +37,14 @@ pub fn read(
     text: &str,
 ) -> Result<(DatapathKey, Context), MicroflowError> {
     let symbols = Symbols::flow();
+    let named = datapath.map(|name| {
+        names.find_datapath(name).ok_or_else(|| MicroflowError::Datapath(name.to_owned()))
+    });
+    let named = named.transpose()?;
     let expression = canonical::parse(text, symbols, &names.network.names(text))
         .map_err(canonical::MicroflowError::Text)?;
-    let datapath = match datapath {
-        Some(name) => {
-            names.find_datapath(name).ok_or_else(|| MicroflowError::Datapath(name.to_owned()))?
-        }
+    let datapath = match named {
+        Some(datapath) => datapath,
         None => match expression.ports("inport")[..] {
             [] => return Err(MicroflowError::NoInport),
             [port] => {

@@ -28,6 +28,8 @@ pub struct Outcome {
     pub trace: String,
     /// The frame that enters, as on the wire, in hexadecimal digits.
     pub frame: String,
+    /// The chassis that it comes from by a tunnel.
+    pub from: Option<String>,
     /// What would leave.
     pub frames: Vec<Sent>,
     /// Why nothing does.
@@ -92,7 +94,7 @@ impl Outcome {
     pub(super) fn new(
         chassis: &Chassis<'_>,
         names: &Names<'_>,
-        (trace, frame): (String, &[u8]),
+        (trace, frame, from): (String, &[u8], Option<String>),
         traced: Result<Traced, DropReason>,
     ) -> Self {
         let (frames, drop, learns) = match traced {
@@ -109,7 +111,7 @@ impl Outcome {
         };
         let generation = chassis.generation.number;
         let (chassis, frame) = (chassis.name.to_owned(), digits(frame));
-        Self { chassis, generation, trace, frame, frames, drop, learns }
+        Self { chassis, generation, trace, frame, from, frames, drop, learns }
     }
 }
 
@@ -146,7 +148,7 @@ fn sent(chassis: &Chassis<'_>, names: &Names<'_>, leaving: &Leaving) -> Sent {
                 name: tunnel.map(|tunnel| tunnel.chassis.clone()).unwrap_or_default(),
                 local: local.to_string(),
                 remote: remote.to_string(),
-                interface: (chassis.nic)(outer.nic).unwrap_or_default().to_owned(),
+                interface: chassis.nic(outer.nic).unwrap_or_default().to_owned(),
                 next_hop: mac(outer.next_hop()),
             }
         }
@@ -210,9 +212,13 @@ pub fn digits(bytes: &[u8]) -> String {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { chassis, generation, trace, frame, frames, drop, learns } = self;
+        let Self { chassis, generation, trace, frame, from, frames, drop, learns } = self;
         writeln!(f, "{trace}\n# Chassis \"{chassis}\", generation {generation}.")?;
-        writeln!(f, "the frame that enters\n    {frame}")?;
+        match from {
+            Some(from) => writeln!(f, "the frame that enters, from chassis \"{from}\"")?,
+            None => writeln!(f, "the frame that enters")?,
+        }
+        writeln!(f, "    {frame}")?;
         for Sent { to, frame, dropped, headers } in frames {
             match to {
                 Destination::Port { name, interface, tag } => {

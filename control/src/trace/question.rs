@@ -1,5 +1,6 @@
 //! What a trace is asked: the options and arguments of `ovn-trace`.
 
+use super::TraceError;
 use super::script::{Script, ScriptError};
 use clap::{Args, FromArgMatches};
 
@@ -34,14 +35,14 @@ pub struct Question {
     #[arg(long, overrides_with = "friendly_names")]
     pub no_friendly_names: bool,
     /// With a running chassis: the frame that comes from the port, which is then the only argument; or
-    /// from an interface, with all its tags.
+    /// from an interface, with all its tags; or from a NIC, with the headers of the tunnel.
     #[arg(long, value_name = "HEX")]
     pub frame: Option<String>,
     /// With a running chassis: as JSON.
     #[arg(long)]
     pub json: bool,
     /// Datapath that the packet is in, and the packet.
-    #[arg(value_name = "[DATAPATH] MICROFLOW", num_args = 1..=2, required = true)]
+    #[arg(value_name = "[DATAPATH] MICROFLOW", num_args = 0..)]
     pub arguments: Vec<String>,
 }
 
@@ -52,12 +53,19 @@ impl Question {
     /// What is wrong, and what is expected.
     pub fn parse(words: &[&str]) -> Result<Self, String> {
         let command = clap::Command::new("trace").no_binary_name(true).disable_help_flag(true);
+        let command = command.infer_long_args(true).args_override_self(true);
         let mut command = Self::augment_args(command);
         let usage = command.render_usage().to_string();
-        let matches = command.try_get_matches_from(words);
-        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
+        let read = command.try_get_matches_from(words);
+        let read = read.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
             let error = error.to_string();
-            let what = error.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            error.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        });
+        let whole = |question: Self| match question.packet() {
+            Ok(_) => Ok(question),
+            Err(error) => Err(error.to_string()),
+        };
+        read.and_then(whole).map_err(|what| {
             format!("trace: {what}; expected: {}", usage.trim_start_matches("Usage: "))
         })
     }
@@ -92,12 +100,24 @@ impl Question {
         Script::new(&self.ct, self.lb_dst.as_deref(), self.select_id.as_deref())
     }
 
+    /// What the options say that no connection tracker would.
+    ///
+    /// # Errors
+    /// What no trace could be made of.
+    pub fn check(&self) -> Result<Vec<String>, TraceError> {
+        self.packet()?;
+        Ok(self.script()?.contradictions())
+    }
+
     /// The datapath, if one is named, and the packet.
-    pub(super) fn packet(&self) -> (Option<&str>, &str) {
+    ///
+    /// # Errors
+    /// If there are more arguments, or none.
+    pub(super) fn packet(&self) -> Result<(Option<&str>, &str), TraceError> {
         match &self.arguments[..] {
-            [datapath, microflow, ..] => (Some(datapath), microflow),
-            [microflow] => (None, microflow),
-            [] => (None, ""),
+            [datapath, microflow] => Ok((Some(datapath), microflow)),
+            [microflow] => Ok((None, microflow)),
+            _ => Err(TraceError::Arguments),
         }
     }
 }

@@ -3,12 +3,18 @@
 
 use super::text::CT_STATES;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Bits of ct_state.
 pub mod state {
+    /// The packet opens a connection.
+    pub const NEW: u128 = 1 << 0;
     /// The connection is known.
     pub const ESTABLISHED: u128 = 1 << 1;
+    /// The packet is a reply.
+    pub const REPLY: u128 = 1 << 3;
+    /// The packet is of no connection that could be.
+    pub const INVALID: u128 = 1 << 4;
     /// The packet was looked up.
     pub const TRACKED: u128 = 1 << 5;
     /// Its source is translated.
@@ -56,13 +62,10 @@ impl Script {
     ) -> Result<Self, ScriptError> {
         let backend =
             backend.map(|text| address(text).ok_or_else(|| ScriptError::Address(text.to_owned())));
-        let member = member.map(|text| {
-            let digits = text.trim_start();
-            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-            let number: u64 = digits[..end].parse().unwrap_or(0);
+        let member = member.map(|text| match leading_number(text) {
+            0 => Err(ScriptError::Member(text.to_owned())),
             // As wide as a member's number, like upstream's.
-            let number = number as u16;
-            (number != 0).then_some(number).ok_or_else(|| ScriptError::Member(text.to_owned()))
+            number => Ok(number as u16),
         });
         Ok(Self {
             told: !states.is_empty() || backend.is_some(),
@@ -71,6 +74,11 @@ impl Script {
             member: member.transpose()?,
             seed: 0x9e37_79b9_7f4a_7c15,
         })
+    }
+
+    /// Why a connection would not be in one of the states.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        self.states.iter().flat_map(|state| contradictions(*state)).collect()
     }
 
     /// The next state of a connection, and what is to be said about it.
@@ -92,7 +100,7 @@ impl Script {
 }
 
 fn state(text: &str) -> Result<u128, ScriptError> {
-    let words = text.split([',', ' ', '|', '+']).filter(|word| !word.is_empty());
+    let words = text.split([',', ' ']).filter(|word| !word.is_empty());
     words
         .map(|word| {
             let bit = CT_STATES.iter().position(|name| *name == word);
@@ -101,16 +109,112 @@ fn state(text: &str) -> Result<u128, ScriptError> {
         .try_fold(state::TRACKED, |state, bit| Ok(state | bit?))
 }
 
-/// `1.2.3.4`, `1.2.3.4:80`, `fd00::1`, `[fd00::1]:80`
+/// What no connection tracker would say of a packet, in `ovn-trace`'s words.
+fn contradictions(state: u128) -> Vec<String> {
+    let names = CT_STATES.iter().enumerate().filter(|(bit, _)| state >> bit & 1 == 1);
+    let names = names.map(|(_, name)| *name).collect::<Vec<_>>().join("|");
+    let both = |a, b| state & a != 0 && state & b != 0;
+    [
+        (
+            both(state::INVALID, !(state::TRACKED | state::INVALID)),
+            r#"when "inv" is set, only "trk" may also be set"#,
+        ),
+        (both(state::NEW, state::ESTABLISHED), r#""new" and "est" are mutually exclusive"#),
+        (both(state::NEW, state::REPLY), r#""new" and "rpy" are mutually exclusive"#),
+    ]
+    .iter()
+    .filter(|(wrong, _)| *wrong)
+    .map(|(_, why)| format!("{names}: invalid connection state: {why}"))
+    .collect()
+}
+
+/// `1.2.3.4`, `1.2.3.4:80`, `fd00::1`, `[fd00::1]:80`; a port that is empty is none.
 fn address(text: &str) -> Option<(IpAddr, u16)> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some((address, 0));
+    let mut inside = false;
+    let colons = text.char_indices().filter(|(_, c)| {
+        inside = (inside || *c == '[') && *c != ']';
+        *c == ':' && !inside
+    });
+    let (host, port) = match colons.map(|(at, _)| at).collect::<Vec<_>>()[..] {
+        [colon] => (&text[..colon], &text[colon + 1..]),
+        // Several colons are those of an address.
+        _ => (text, ""),
+    };
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    let port = if port.is_empty() { 0 } else { port.trim_start().parse().ok()? };
+    Some((host.parse().ok()?, port))
+}
+
+/// Digits as `strtoul` takes them: behind spaces and a sign, up to what is none, or 0.
+fn leading_number(text: &str) -> u64 {
+    let text = text.trim_start();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let number = match &digits[..end] {
+        "" => 0,
+        digits => digits.parse().unwrap_or(u64::MAX),
+    };
+    if negative { number.wrapping_neg() } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+
+    #[test]
+    fn a_backend_reads_as_in_ovn_trace() {
+        let v4 = |port| Some(([1, 2, 3, 4].into(), port));
+        let v6 = |port| Some((Ipv6Addr::LOCALHOST.into(), port));
+        for (text, wanted) in [
+            ("1.2.3.4", v4(0)),
+            ("1.2.3.4:", v4(0)),
+            ("1.2.3.4:80", v4(80)),
+            ("1.2.3.4:+80", v4(80)),
+            ("1.2.3.4: 80", v4(80)),
+            ("[1.2.3.4]:80", v4(80)),
+            ("::1", v6(0)),
+            ("[::1]", v6(0)),
+            ("[::1]:", v6(0)),
+            ("[::1]:80", v6(80)),
+            ("", None),
+            ("::1:", None),
+            ("foo", None),
+            ("1.2.3.4:99999", None),
+            ("1.2.3.4:80:90", None),
+            ("1.2.3.4:0x50", None),
+        ] {
+            assert_eq!(address(text), wanted, "{text:?}");
+        }
     }
-    if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        let port = if port.is_empty() { 0 } else { port.strip_prefix(':')?.parse().ok()? };
-        return Some((address.parse::<Ipv6Addr>().ok()?.into(), port));
+
+    #[test]
+    fn a_member_reads_as_in_ovn_trace() {
+        let member = |text| Script::new(&[], None, Some(text)).map(|script| script.member);
+        for (text, wanted) in
+            [("1", 1), ("1x", 1), (" +3", 3), ("-1", u16::MAX), ("65536", 0), ("70000", 4464)]
+        {
+            assert_eq!(member(text), Ok(Some(wanted)), "{text:?}");
+        }
+        for text in ["", "0", "x"] {
+            assert_eq!(member(text), Err(ScriptError::Member(text.into())));
+        }
     }
-    let (address, port) = text.rsplit_once(':')?;
-    Some((address.parse::<Ipv4Addr>().ok()?.into(), port.parse().ok()?))
+
+    #[test]
+    fn states_that_exclude_each_other_are_named() {
+        let script = |states: &[&str]| {
+            Script::new(&states.iter().map(ToString::to_string).collect::<Vec<_>>(), None, None)
+        };
+        let said = script(&["new, rpl", "est"]).unwrap().contradictions();
+        assert_eq!(
+            said,
+            [r#"new|rpl|trk: invalid connection state: "new" and "rpy" are mutually exclusive"#]
+        );
+        assert_eq!(script(&["new|est"]).unwrap_err(), ScriptError::State("new|est".into()));
+    }
 }

@@ -124,6 +124,9 @@ pub fn packet(packet: &Context) -> String {
         let _ = write!(out, "dl_vlan={},dl_vlan_pcp={},vlan_tci1=0x0000,", tci & 0xfff, tci >> 13);
     } else {
         let _ = write!(out, "vlan_tci={tci:#06x},");
+        if tci != 0 {
+            out.push_str("vlan_tci1=0x0000,");
+        }
     }
     let _ = write!(out, "dl_src={},", mac(get(field::ETH_SRC)));
     let _ = write!(out, "dl_dst={},", mac(get(field::ETH_DST)));
@@ -185,10 +188,12 @@ fn network(packet: &Context, number: Option<u8>, out: &mut String) {
         _ => "later",
     };
     let _ = write!(out, "nw_frag={fragment},");
-    if get(field::IP_FRAG) & 2 != 0 {
+    let protocols = (get(field::ETH_TYPE) as u16, get(field::IP_PROTO) as u8);
+    // OVS has looked at ICMPv6 to see whether it is neighbour discovery, and shows it for that.
+    if get(field::IP_FRAG) & 2 != 0 && protocols != (ethertype::IPV6, protocol::ICMPV6) {
         return;
     }
-    match (get(field::ETH_TYPE) as u16, get(field::IP_PROTO) as u8) {
+    match protocols {
         (ethertype::IPV4, protocol::ICMP) | (ethertype::IPV6, protocol::ICMPV6) => {
             let _ = write!(out, "icmp_type={},", get(field::TP_SRC));
             let _ = write!(out, "icmp_code={},", get(field::TP_DST));

@@ -50,6 +50,70 @@ fn a_row_that_is_referred_to_cannot_go_but_with_those_that_refer() {
     assert!(database.is_empty());
 }
 
+/// Multicast_Group.ports and Logical_DP_Group.datapaths are weak references in the Southbound's
+/// schema.
+#[test]
+fn a_port_that_goes_leaves_its_multicast_groups_and_a_datapath_the_groups_of_datapaths() {
+    let mut database = Database::default();
+    run(&mut database, switch()).unwrap();
+    let insert = json!([
+        { "op": "insert", "table": "Datapath_Binding", "uuid-name": "other", "row": {
+            "tunnel_key": 2 } },
+        { "op": "insert", "table": "Logical_DP_Group", "uuid-name": "both", "row": {
+            "datapaths": ["set", [["named-uuid", "other"], ["uuid", Uuid::max()]]] } },
+        { "op": "insert", "table": "Logical_Flow", "row": {
+            "logical_dp_group": ["named-uuid", "both"], "pipeline": "egress", "match": "1",
+            "actions": "output;" } },
+    ]);
+    run(&mut database, insert).unwrap();
+    let members = |database: &Database, table: &str, column: &str| {
+        database.rows(table).next().unwrap().1.get(column).unwrap().len()
+    };
+    // What is nowhere is left out from the start.
+    assert_eq!(members(&database, "Logical_DP_Group", "datapaths"), 1);
+    assert_eq!(members(&database, "Multicast_Group", "ports"), 1);
+    let delete = |table: &str, column: &str, value: Value| json!([{ "op": "delete", "table": table, "where": [[column, "==", value]] }]);
+    let staged = stage(
+        &database,
+        delete("Port_Binding", "logical_port", json!("vm1")).as_array().unwrap(),
+        &nobody,
+    )
+    .unwrap();
+    let mut tables: Vec<&str> = staged.changes.iter().map(|change| &*change.table).collect();
+    tables.sort_unstable();
+    assert_eq!(tables, ["Multicast_Group", "Port_Binding"]);
+    database.apply(&staged.changes);
+    assert_eq!(members(&database, "Multicast_Group", "ports"), 0);
+    run(&mut database, delete("Datapath_Binding", "tunnel_key", json!(2))).unwrap();
+    assert_eq!(members(&database, "Logical_DP_Group", "datapaths"), 0);
+    // A strong reference holds still.
+    let error = run(&mut database, delete("Logical_DP_Group", "datapaths", json!(["set", []])));
+    assert_eq!(error.unwrap_err().error, kind::REFERENCE);
+}
+
+#[test]
+fn a_member_is_replaced_by_a_port_of_the_same_transaction() {
+    let mut database = Database::default();
+    run(&mut database, switch()).unwrap();
+    let datapath = database.rows("Datapath_Binding").next().unwrap().0;
+    run(
+        &mut database,
+        json!([
+            { "op": "delete", "table": "Port_Binding", "where": [] },
+            { "op": "insert", "table": "Port_Binding", "uuid-name": "q", "row": {
+                "logical_port": "vm1", "datapath": ["uuid", datapath], "tunnel_key": 1 } },
+            { "op": "mutate", "table": "Multicast_Group", "where": [],
+              "mutations": [["ports", "insert", ["named-uuid", "q"]]] },
+        ]),
+    )
+    .unwrap();
+    let (port, _) = database.rows("Port_Binding").next().unwrap();
+    let group = database.rows("Multicast_Group").next().unwrap().1;
+    assert_eq!(group.uuid("ports"), Ok(port));
+    assert_eq!(database.weak_referrers(port).count(), 1);
+    assert_eq!(database.referrers(port), 0);
+}
+
 #[test]
 fn what_is_wrong_is_refused_with_operation_column_what_was_expected_and_found() {
     let insert = |table: &str, row: Value| json!([{ "op": "insert", "table": table, "row": row }]);

@@ -2,12 +2,22 @@
 
 use super::{AnnotateError, Canonical, Compare, Operand};
 use crate::error::Error;
-use crate::symbol::Symbols;
+use crate::symbol::{Level, Symbol, Symbols};
 use ovn_xdp_datapath::field::{self, Context, Slice};
 
-/// Fields that OVN leaves at zero whatever the match says: they fill no byte, and what it sets a
-/// packet by knows no mask for them.
-const IGNORED: [Slice; 2] = [field::IP_DSCP, field::IP_ECN];
+/// Whether OVN leaves a field at zero whatever the match says: what it sets a packet by knows no mask
+/// for nominal fields, and DSCP and ECN fill no byte.
+fn ignored(symbol: &Symbol, mask: u128) -> bool {
+    symbol.level == Level::Nominal && mask.count_ones() < symbol.width.next_multiple_of(8)
+}
+
+/// The bits of a field that OVN has room for in a packet.
+fn kept(slice: Slice) -> u128 {
+    match slice {
+        field::ARP_OP | field::CT_STATE => 0xff,
+        _ => u128::MAX,
+    }
+}
 
 /// Why a match does not describe one packet.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,10 +61,10 @@ impl Canonical {
                 return Err(MicroflowError::Ambiguous(annotated.to_string()));
             };
             match operand {
-                Operand::Number(_) if IGNORED.contains(&symbol.slice) => {}
+                Operand::Number(number) if ignored(symbol, number.mask) => {}
                 Operand::Number(number) => {
                     let old = context.get(symbol.slice) & !number.mask;
-                    context.set(symbol.slice, old | number.value);
+                    context.set(symbol.slice, (old | number.value) & kept(symbol.slice));
                 }
                 Operand::Port(name) => {
                     if let Some(key) = port(&name) {

@@ -159,6 +159,11 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         attached.find(|attached| attached.id == id).map_or("", |attached| &attached.name)
     }
 
+    /// Numbers of the NICs that are opened.
+    pub fn nics(&self) -> impl Iterator<Item = u16> {
+        self.nics.values().copied()
+    }
+
     /// Host interface of an opened NIC.
     pub fn nic_link(&self, nic: u16) -> Option<u32> {
         self.nics.iter().find(|(_, known)| **known == nic).map(|(link, _)| *link)

@@ -118,7 +118,8 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
                 .all()
                 .filter(|(_, uuid, _)| !wanted.contains_key(uuid))
                 .filter_map(|(_, uuid, row)| {
-                    let (_, on) = references(row).find(|(_, on)| wanted.contains_key(on))?;
+                    let mut strong = references(row).filter(|(to, _)| !to.weak);
+                    let (_, on) = strong.find(|(_, on)| wanted.contains_key(on))?;
                     Some((uuid, format!("it refers to row {on}, which is put aside")))
                 })
                 .collect();
