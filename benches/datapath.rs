@@ -17,7 +17,7 @@ use ovn_xdp_datapath::memory::MemoryFrame;
 use ovn_xdp_datapath::program::{Family, Op, Pipeline};
 use ovn_xdp_datapath::publish::{
     Attachment, Children, Datapath, Generation, Interface, Link, Mac, Neighbour, Place, Port,
-    Tunnel,
+    Stages, Tunnel,
 };
 use ovn_xdp_datapath::publisher::Publisher;
 use ovn_xdp_datapath::worker::{Worker, WorkerConfig, demux};
@@ -86,12 +86,12 @@ fn next(table: u8) -> Op {
     Op::Next(Pipeline::Ingress, table)
 }
 
-fn tables(rules: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
+fn tables(pipeline: Pipeline, rules: Vec<Vec<Rule>>) -> Stages {
     let numbered = |rules: Vec<Rule>| {
         let rules = rules.into_iter().zip(0..);
         Table::new(rules.map(|(rule, number)| rule.of_flow(FlowId(number))).collect())
     };
-    rules.into_iter().map(|rules| Arc::new(numbered(rules))).collect()
+    Stages::new(pipeline, rules.into_iter().map(|rules| Arc::new(numbered(rules))))
 }
 
 fn port(number: u16, place: Place) -> (PortKey, Arc<Port>) {
@@ -153,8 +153,8 @@ fn datapath(
         epoch: 1,
         key: key(number),
         name: String::new(),
-        ingress: tables(ingress),
-        egress: tables(egress),
+        ingress: tables(Pipeline::Ingress, ingress),
+        egress: tables(Pipeline::Egress, egress),
         ports: ports.into_iter().collect(),
         groups: Default::default(),
         neighbours: Default::default(),

@@ -8,6 +8,7 @@
 use crate::cache::mix;
 use crate::counters::Counter;
 use crate::key::FlowId;
+use crate::publish::Run;
 use hashbrown::HashTable;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,6 +81,14 @@ impl Trail {
             self.flows.push(flow);
             self.hash = (self.hash.rotate_left(5) ^ flow.0 as u64).wrapping_mul(SEED);
         }
+    }
+
+    /// The walk passes the flows of a run of tables.
+    #[inline]
+    pub fn passes_run(&mut self, run: Run<'_>) {
+        let room = (LONGEST + 1).saturating_sub(self.flows.len());
+        self.flows.extend_from_slice(&run.flows[..run.flows.len().min(room)]);
+        self.hash = (self.hash.rotate_left(5) ^ run.print).wrapping_mul(SEED);
     }
 
     fn is(&self, path: &Path) -> bool {
@@ -158,6 +167,7 @@ fn add(to: &mut Passed, passed: Passed) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::Pipeline;
 
     fn flows(numbers: &[u128]) -> Trail {
         let mut trail = Trail::default();
@@ -176,6 +186,26 @@ mod tests {
         paths.sum(&mut sums);
         assert_eq!(sums[&FlowId(1)], (2, 160));
         assert_eq!((sums[&FlowId(2)], sums[&FlowId(3)]), ((1, 100), (1, 60)));
+    }
+
+    #[test]
+    fn a_run_of_tables_is_counted_as_its_flows_and_bounded_as_they_are() {
+        let all: Vec<FlowId> = (0..LONGEST as u128).map(FlowId).collect();
+        let run = |from: usize| {
+            let (flows, to) = (&all[from..], (Pipeline::Ingress, 0));
+            Run { flows, print: from as u64, to }
+        };
+        let paths = Paths::default();
+        let mut trail = flows(&[1, 2]);
+        trail.passes_run(run(LONGEST - 2));
+        paths.of(&trail).count(10);
+        let mut sums = HashMap::new();
+        paths.sum(&mut sums);
+        let counted = [1, 2, LONGEST - 2, LONGEST - 1].map(|flow| sums.get(&FlowId(flow as u128)));
+        assert_eq!((counted, sums.len()), ([Some(&(1, 10)); 4], 4));
+        trail.passes_run(run(0));
+        paths.of(&trail).count(7);
+        assert_eq!(paths.other(), (1, 7));
     }
 
     #[test]

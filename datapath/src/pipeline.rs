@@ -17,7 +17,7 @@ use crate::observe::{Decision, Lookup, Observer};
 use crate::parse::{Layers, Parsed};
 use crate::path::Path;
 use crate::program::{Agent, Connection, Message, Op, Pipeline, Select};
-use crate::publish::{Attachment, Datapath, Generation, Place, Port};
+use crate::publish::{Attachment, Datapath, Generation, Place, Port, Run};
 use crate::rewrite::{Rewrite, TtlChange};
 use crate::security;
 use crate::verdict::{Dependency, Drop, Output, Source, Target, Verdict};
@@ -153,6 +153,11 @@ pub trait Surroundings {
 
     /// A copy of the packet passes a flow.
     fn passes(&mut self, _flow: FlowId) {}
+
+    /// A copy of the packet passes the flows of a run of tables.
+    fn passes_run(&mut self, run: Run<'_>) {
+        run.flows.iter().for_each(|flow| self.passes(*flow));
+    }
 
     /// What counts the packets that pass the flows that this one passed, if anything does.
     fn path(&mut self) -> Option<Arc<Path>> {
@@ -428,27 +433,37 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
             if passed > most {
                 return Err(DropReason::TooManyHops);
             }
-            let tables = match pipeline {
+            let stages = match pipeline {
                 Pipeline::Ingress => &datapath.ingress,
                 Pipeline::Egress => &datapath.egress,
             };
-            let Some(found) = tables.get(usize::from(table)) else {
+            let Some(found) = stages.get(usize::from(table)) else {
                 let found = Lookup { datapath, pipeline, table, rule: None };
                 branch.place = self.observer.table(branch.place, found, &branch.context);
                 return Err(DropReason::LogicalFlow);
             };
-            let Some(pass) = found.pass() else { break found };
+            let Some(run) = stages.run(table) else { break found };
             if O::SEES {
                 let rule = found.lookup(&branch.context, &self.generation.sets);
                 let found = Lookup { datapath, pipeline, table, rule };
                 branch.place = self.observer.table(branch.place, found, &branch.context);
                 let at = crate::observe::Step { datapath, pipeline, index: 0 };
-                let op = Op::Next(pass.to.0, pass.to.1);
+                let (flow, to) = run.step((pipeline, table));
+                let op = Op::Next(to.0, to.1);
                 branch.place = self.observer.op(branch.place, at, &op, &branch.context);
+                branch.flow = flow;
+                self.surroundings.passes(flow);
+                (pipeline, table) = to;
+                continue;
             }
-            branch.flow = pass.flow;
-            self.surroundings.passes(pass.flow);
-            (pipeline, table) = pass.to;
+            let others = run.flows.len() as u32 - 1;
+            branch.flow = run.flows[others.min(most - passed) as usize];
+            if others > most - passed {
+                return Err(DropReason::TooManyHops);
+            }
+            passed += others;
+            self.surroundings.passes_run(run);
+            (pipeline, table) = run.to;
         };
         branch.path += passed;
         self.tables += passed;

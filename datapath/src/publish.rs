@@ -8,10 +8,12 @@
 //! but not for shared sets: of those a verdict holds what sets the packet's own values belong to.
 
 mod interfaces;
+mod stages;
 
 pub use interfaces::Interfaces;
+pub use stages::{Run, Stages};
 
-use crate::classify::{Sets, Table};
+use crate::classify::Sets;
 use crate::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,9 +93,9 @@ pub struct Datapath {
     /// Name in the Northbound DB, for people.
     pub name: String,
     /// Ingress tables by `table_id`.
-    pub ingress: Box<[Arc<Table>]>,
+    pub ingress: Stages,
     /// Egress tables by `table_id`.
-    pub egress: Box<[Arc<Table>]>,
+    pub egress: Stages,
     /// Logical ports that can be output to.
     pub ports: Map<PortKey, Arc<Port>>,
     /// Multicast groups.

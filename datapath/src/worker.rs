@@ -17,7 +17,7 @@ use crate::observe::Observer;
 use crate::parse::{Network, Parsed, parse};
 use crate::path::{Path, Trail};
 use crate::pipeline::{self, Packet, Start, Surroundings, Walked};
-use crate::publish::Generation;
+use crate::publish::{Generation, Run};
 use crate::publisher::Reader;
 use crate::verdict::{Dependency, Drop, Target, Verdict};
 use crossbeam_channel::Sender;
@@ -478,6 +478,10 @@ impl Surroundings for Own<'_> {
 
     fn passes(&mut self, flow: FlowId) {
         self.trail.passes(flow);
+    }
+
+    fn passes_run(&mut self, run: Run<'_>) {
+        self.trail.passes_run(run);
     }
 
     fn path(&mut self) -> Option<Arc<Path>> {

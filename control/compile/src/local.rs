@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use ovn_xdp_datapath::classify::{Rule, Rules, Table};
 use ovn_xdp_datapath::key::{FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
-use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Map, Neighbour, Port};
+use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Map, Neighbour, Port, Stages};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -15,8 +15,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) binding: Arc<DatapathBinding>,
-    ingress: Vec<Stage>,
-    egress: Vec<Stage>,
+    ingress: Tables,
+    egress: Tables,
     pub(crate) ports: Map<PortKey, Arc<Port>>,
     pub(crate) groups: Map<PortKey, Arc<Group>>,
     pub(crate) neighbours: Map<Neighbour, Mac>,
@@ -25,6 +25,14 @@ pub(crate) struct Local {
     pub(crate) skipped: BTreeMap<Uuid, Problem>,
     /// Flows with actions that are not executed.
     pub(crate) inert: HashMap<Uuid, Arc<[&'static str]>>,
+}
+
+/// The tables of a pipeline.
+#[derive(Debug)]
+struct Tables {
+    pipeline: Pipeline,
+    under_way: Vec<Stage>,
+    published: Stages,
 }
 
 /// One table.
@@ -39,8 +47,8 @@ impl Local {
     pub(crate) fn new(binding: Arc<DatapathBinding>) -> Self {
         Self {
             binding,
-            ingress: Vec::new(),
-            egress: Vec::new(),
+            ingress: Tables::new(Pipeline::Ingress),
+            egress: Tables::new(Pipeline::Egress),
             ports: Map::default(),
             groups: Map::default(),
             neighbours: Map::default(),
@@ -52,8 +60,8 @@ impl Local {
 
     fn stages(&mut self, pipeline: Pipeline) -> &mut Vec<Stage> {
         match pipeline {
-            Pipeline::Ingress => &mut self.ingress,
-            Pipeline::Egress => &mut self.egress,
+            Pipeline::Ingress => &mut self.ingress.under_way,
+            Pipeline::Egress => &mut self.egress.under_way,
         }
     }
 
@@ -108,25 +116,38 @@ impl Local {
 
     /// The datapath as it is now, under a new epoch.
     pub(crate) fn publish(&mut self, epoch: u64) -> Datapath {
-        for stage in self.ingress.iter_mut().chain(&mut self.egress) {
-            if std::mem::take(&mut stage.stale) {
-                stage.table = Arc::new(stage.rules.table());
-            }
-        }
-        let tables = |stages: &[Stage]| {
-            let used = stages.iter().rposition(|s| !s.rules.is_empty()).map_or(0, |last| last + 1);
-            stages[..used].iter().map(|stage| stage.table.clone()).collect()
-        };
         Datapath {
             epoch,
             key: self.binding.key,
             name: self.binding.name(),
-            ingress: tables(&self.ingress),
-            egress: tables(&self.egress),
+            ingress: self.ingress.publish(),
+            egress: self.egress.publish(),
             ports: self.ports.clone(),
             groups: self.groups.clone(),
             neighbours: self.neighbours.clone(),
             fdb: self.fdb.clone(),
         }
+    }
+}
+
+impl Tables {
+    fn new(pipeline: Pipeline) -> Self {
+        Self { pipeline, under_way: Vec::new(), published: Stages::new(pipeline, []) }
+    }
+
+    /// The tables as they are now, up to the last that has a rule.
+    fn publish(&mut self) -> Stages {
+        let stages = &mut self.under_way;
+        if stages.iter().any(|stage| stage.stale) {
+            for stage in stages.iter_mut() {
+                if std::mem::take(&mut stage.stale) {
+                    stage.table = Arc::new(stage.rules.table());
+                }
+            }
+            let used = stages.iter().rposition(|s| !s.rules.is_empty()).map_or(0, |last| last + 1);
+            let tables = stages[..used].iter().map(|stage| Arc::clone(&stage.table));
+            self.published = Stages::new(self.pipeline, tables);
+        }
+        self.published.clone()
     }
 }

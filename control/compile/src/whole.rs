@@ -9,7 +9,8 @@ use crate::compiler::{Compiler, Identity};
 use crate::network::Network;
 use ovn_xdp_datapath::classify::Table;
 use ovn_xdp_datapath::key::FlowId;
-use ovn_xdp_datapath::publish::{Datapath, Generation};
+use ovn_xdp_datapath::program::Pipeline;
+use ovn_xdp_datapath::publish::{Datapath, Generation, Stages};
 use ovn_xdp_ovsdb::replica::Replica;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -77,8 +78,8 @@ fn numbered(generation: &Generation, number: impl Fn(FlowId) -> FlowId) -> Gener
     };
     for (key, datapath) in &generation.datapaths {
         let mut datapath = Datapath::clone(datapath);
-        datapath.ingress = datapath.ingress.iter().map(table).collect();
-        datapath.egress = datapath.egress.iter().map(table).collect();
+        datapath.ingress = Stages::new(Pipeline::Ingress, datapath.ingress.iter().map(table));
+        datapath.egress = Stages::new(Pipeline::Egress, datapath.egress.iter().map(table));
         ordered.datapaths.insert_mut(*key, Arc::new(datapath));
     }
     ordered

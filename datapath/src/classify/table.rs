@@ -21,7 +21,6 @@ pub struct Table {
     always: Option<Rule>,
     shape: Shape,
     guarded: Guarded,
-    pass: Option<Pass>,
     pairs: Arc<[Pair]>,
 }
 
@@ -71,18 +70,9 @@ impl Table {
         guarded: Guarded,
         pairs: Arc<[Pair]>,
     ) -> Self {
-        let pass = match (&shape, &always) {
-            (Shape::Constant, Some(rule)) => match **rule.program() {
-                [Op::Next(pipeline, table)] => {
-                    Some(Pass { to: (pipeline, table), flow: rule.flow() })
-                }
-                _ => None,
-            },
-            _ => None,
-        };
         // Where nothing is chosen, nothing is consulted.
         let guarded = if matches!(shape, Shape::Constant) { Guarded::default() } else { guarded };
-        Self { rules, always, shape, guarded, pass, pairs }
+        Self { rules, always, shape, guarded, pairs }
     }
 
     /// The rule of the highest priority that matches.
@@ -132,9 +122,12 @@ impl Table {
     }
 
     /// Where every packet goes on to, if the table does nothing else: most tables of most datapaths.
-    #[inline]
     pub fn pass(&self) -> Option<Pass> {
-        self.pass
+        let rule = self.always.as_ref().filter(|_| matches!(self.shape, Shape::Constant))?;
+        match **rule.program() {
+            [Op::Next(pipeline, table)] => Some(Pass { to: (pipeline, table), flow: rule.flow() }),
+            _ => None,
+        }
     }
 
     /// All rules, in the order in which they win.

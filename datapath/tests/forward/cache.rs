@@ -96,8 +96,8 @@ fn generation() -> impl Strategy<Value = Generation> {
         let lists: Vec<_> = lists.into_iter().enumerate().map(build).collect();
         let mut generation = hypervisor(1);
         let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
-        a.ingress = tables(lists);
-        a.egress = tables(vec![
+        a.ingress = ingress(lists);
+        a.egress = egress(vec![
             vec![
                 rule(2, vec![is(field::IP_TTL, 60)], vec![Op::Load(field::IP_DSCP, 9), Op::Output]),
                 rule(1, vec![], vec![Op::Next(Pipeline::Egress, 1)]),
@@ -192,7 +192,7 @@ fn packets_that_differ_where_the_walk_looked_do_not_share_a_verdict() {
     let ports = |to: u16| vec![Op::Load(field::OUTPORT, to.into()), Op::Output];
     let mut generation = hypervisor(1);
     let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
-    a.ingress = tables(vec![vec![
+    a.ingress = ingress(vec![vec![
         rule(5, vec![is(field::IP_DSCP, 1)], ports(3)),
         rule(4, vec![], ports(2)),
     ]]);

@@ -37,7 +37,7 @@ fn edit(generation: &mut Generation, key: u32, edit: impl FnOnce(&mut Datapath))
 /// Switch A runs only `ops` on what comes in.
 fn running(ops: Vec<Op>) -> Generation {
     let mut generation = hypervisor(1);
-    edit(&mut generation, SWITCH_A, |a| a.ingress = tables(vec![vec![rule(1, vec![], ops)]]));
+    edit(&mut generation, SWITCH_A, |a| a.ingress = ingress(vec![vec![rule(1, vec![], ops)]]));
     generation
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 fn running(ops: Vec<Op>) -> Generation {
     let mut generation = hypervisor(1);
     let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
-    a.ingress = tables(vec![vec![rule(1, vec![], ops)]]);
+    a.ingress = ingress(vec![vec![rule(1, vec![], ops)]]);
     generation.datapaths.insert_mut(a.key, Arc::new(a));
     generation
 }

@@ -6,7 +6,8 @@ use ovn_xdp_datapath::field::{self, flag};
 use ovn_xdp_datapath::frame::VlanHeader;
 use ovn_xdp_datapath::memory::{MemoryFrame, Sent};
 use ovn_xdp_datapath::program::Op;
-use ovn_xdp_datapath::publish::Datapath;
+use ovn_xdp_datapath::program::Pipeline;
+use ovn_xdp_datapath::publish::{Datapath, Stages};
 use std::sync::Arc;
 
 #[test]
@@ -53,7 +54,9 @@ fn with_vlan_passthru_an_unknown_tag_arrives_as_it_left() {
     let passthru = |number| {
         let mut generation = hypervisor(number);
         let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
-        a.ingress[0] = tables(vec![vec![rule(0, vec![], vec![next(1)])]])[0].clone();
+        let first = tables(vec![vec![rule(0, vec![], vec![next(1)])]]);
+        let others = a.ingress.iter().skip(1).cloned();
+        a.ingress = Stages::new(Pipeline::Ingress, first.into_iter().chain(others));
         generation.datapaths.insert_mut(a.key, a.into());
         generation
     };
@@ -115,7 +118,7 @@ fn flooding(flags: u32, change: impl FnOnce(&mut Datapath)) -> Host {
         Op::Load(field::OUTPORT, FLOOD.into()),
         Op::Output,
     ];
-    a.ingress = tables(vec![vec![rule(1, vec![], ops)]]);
+    a.ingress = ingress(vec![vec![rule(1, vec![], ops)]]);
     change(&mut a);
     generation.datapaths.insert_mut(a.key, Arc::new(a));
     Host::new(generation)

@@ -66,7 +66,7 @@ fn a_change_takes_effect_on_what_is_cached_and_leaves_the_rest_cached() {
     host.change(|generation| {
         let mut b = (**generation.datapaths.get(&datapath_key(SWITCH_B)).unwrap()).clone();
         b.epoch += 100;
-        b.ingress = tables(vec![vec![rule(0, vec![], vec![])]]);
+        b.ingress = ingress(vec![vec![rule(0, vec![], vec![])]]);
         generation.datapaths.insert_mut(b.key, Arc::new(b));
     });
     assert_eq!(host.send(1, &near).len(), 1);

@@ -85,7 +85,7 @@ fn egress_rules_see_the_answer_come_from_the_destinations_port() {
     let mut generation = hypervisor(1);
     let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
     let from_vm2 = vec![is(field::INPORT, 3), is(field::OUTPORT, 2)];
-    a.egress = tables(vec![vec![rule(1, from_vm2, vec![Op::Output])]]);
+    a.egress = egress(vec![vec![rule(1, from_vm2, vec![Op::Output])]]);
     generation.datapaths.insert_mut(a.key, Arc::new(a));
     let mut host = Host::new(generation);
     assert_eq!(to_workload(&host.send(1, &v4_frame(1600))).0, Some(RED_TAG));
@@ -123,7 +123,7 @@ fn check_pkt_larger_holds_for_the_frame_at_hand_also_from_the_cache() {
     let larger = field::reg(0).bits(0, 0).unwrap();
     let mut generation = hypervisor(1);
     let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
-    a.ingress = tables(vec![
+    a.ingress = ingress(vec![
         vec![rule(0, vec![], vec![Op::CheckPacketLarger { result: larger, limit: 500 }, next(1)])],
         vec![
             rule(1, vec![is(larger, 1)], vec![]),

@@ -2,13 +2,15 @@
 
 use crate::kit::*;
 use ovn_xdp_abi::drop::DropReason;
+use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::counters::WorkerCounters;
-use ovn_xdp_datapath::field::Context;
+use ovn_xdp_datapath::field::{self, Context};
 use ovn_xdp_datapath::key::{FlowId, InterfaceId};
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
 use ovn_xdp_datapath::program::Op;
 use ovn_xdp_datapath::publish::{Datapath, Mac};
 use ovn_xdp_datapath::trace::{Entrance, Traced, trace};
+use std::collections::HashMap;
 
 /// Writes down the walk as a person would.
 #[derive(Default)]
@@ -84,4 +86,38 @@ fn a_trace_names_each_table_decision_and_drop_on_the_way() {
     let traced = follow(999, (VM1, 1, 1), (VM2, 1, 4), &mut notes);
     assert_eq!(traced.walked.verdict.drop.as_ref().map(|drop| drop.flow), Some(FlowId(100)));
     assert_eq!(notes.0, ["1 Ingress 0: Some(100)", "drop logical-flow by 100"]);
+}
+
+#[test]
+fn tables_that_only_pass_on_are_each_traced_and_their_flows_counted() {
+    let mut generation = hypervisor(1);
+    let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
+    let numbered = |number, rule: Rule| vec![rule.of_flow(FlowId(number))];
+    let pass =
+        |table: u8| numbered(100 + u128::from(table), rule(0, vec![], vec![next(table + 1)]));
+    let output = vec![Op::Load(field::OUTPORT, 3), Op::Output];
+    let last = numbered(104, rule(0, vec![], output));
+    // Table 2 looks at something, so there are two runs.
+    let mut chooses = pass(2);
+    let drops = rule(1, vec![is(field::IP_TTL, 1)], vec![]);
+    chooses.extend(numbered(99, drops));
+    a.ingress = ingress(vec![pass(0), pass(1), chooses, pass(3), last]);
+    generation.datapaths.insert_mut(a.key, a.into());
+
+    let frame = udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+    let mut notes = Notes::default();
+    let entrance = Entrance::Interface(InterfaceId(1));
+    let counters = WorkerCounters::default();
+    trace(&generation, entrance, None, &frame, 0, &counters, &mut notes).unwrap();
+    let tables: Vec<String> = (0..5).map(|table| format!("1 Ingress {table}: Some(0)")).collect();
+    assert_eq!(notes.0[..5], tables);
+
+    let mut host = Host::new(generation);
+    for _ in 0..3 {
+        assert_eq!(host.send(1, &frame).len(), 1);
+    }
+    let mut passed = HashMap::new();
+    host.worker.counters().paths.sum(&mut passed);
+    let packets = |flow| passed.get(&FlowId(flow)).map_or(0, |passed| passed.0);
+    assert_eq!([100, 101, 102, 103, 104, 99].map(packets), [3, 3, 3, 3, 3, 0]);
 }

@@ -80,7 +80,7 @@ pub fn mac(mac: Mac) -> u128 {
 }
 
 /// Tables of rules; a rule whose flow another one of its table has gets one of its own.
-pub fn tables(tables: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
+pub fn tables(tables: Vec<Vec<Rule>>) -> Vec<Arc<Table>> {
     let apart = |mut rules: Vec<Rule>| {
         let mut known = BTreeSet::new();
         for (at, rule) in rules.iter_mut().enumerate() {
@@ -91,6 +91,16 @@ pub fn tables(tables: Vec<Vec<Rule>>) -> Box<[Arc<Table>]> {
         Arc::new(Table::new(rules))
     };
     tables.into_iter().map(apart).collect()
+}
+
+/// The ingress pipeline of these tables.
+pub fn ingress(rules: Vec<Vec<Rule>>) -> Stages {
+    Stages::new(Pipeline::Ingress, tables(rules))
+}
+
+/// The egress pipeline of these tables.
+pub fn egress(rules: Vec<Vec<Rule>>) -> Stages {
+    Stages::new(Pipeline::Egress, tables(rules))
 }
 
 pub fn port(key: u16, name: &str, place: Place) -> Port {
@@ -110,18 +120,13 @@ pub fn patch(datapath: u32, port: u16) -> Place {
     Place::Patch(Attachment { datapath: datapath_key(datapath), port: port_key(port) })
 }
 
-pub fn datapath(
-    key: u32,
-    ports: Vec<Port>,
-    ingress: Vec<Vec<Rule>>,
-    egress: Vec<Vec<Rule>>,
-) -> Datapath {
+pub fn datapath(key: u32, ports: Vec<Port>, to: Vec<Vec<Rule>>, from: Vec<Vec<Rule>>) -> Datapath {
     Datapath {
         epoch: u64::from(key),
         key: datapath_key(key),
         name: format!("datapath-{key}"),
-        ingress: tables(ingress),
-        egress: tables(egress),
+        ingress: ingress(to),
+        egress: egress(from),
         ports: ports.into_iter().map(|port| (port.key, Arc::new(port))).collect(),
         groups: Default::default(),
         neighbours: Default::default(),
