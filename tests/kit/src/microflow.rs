@@ -38,6 +38,7 @@ pub fn microflow(dice: &mut Dice, network: &Network) -> String {
             }
         }
         1 => address(dice.of(&network.ends), v6),
+        2 if v6 => link_local(&from.mac),
         _ => address(from, v6),
     };
     if dice.percent(18) {
@@ -55,6 +56,22 @@ fn address(end: &End, v6: bool) -> String {
     if v6 { end.ip6.clone() } else { end.ip4.clone() }
 }
 
+/// The address that an interface gives itself (RFC 4291, appendix A).
+fn link_local(mac: &str) -> String {
+    let octets: Vec<u8> =
+        mac.split(':').filter_map(|octet| u8::from_str_radix(octet, 16).ok()).collect();
+    match octets[..] {
+        [a, b, c, d, e, f] => {
+            format!(
+                "fe80::{:x}:{:x}ff:fe{d:02x}:{e:x}{f:02x}",
+                u16::from(a ^ 2) << 8 | u16::from(b),
+                c
+            )
+        }
+        _ => "fe80::1".into(),
+    }
+}
+
 /// Where to, and the MAC address there if it is on the same switch.
 fn destination(
     dice: &mut Dice,
@@ -68,6 +85,11 @@ fn destination(
             (address(end, v6), Some(end.mac.clone()))
         }
         3..=5 => (address(dice.of(&network.ends), v6), None),
+        6 if v6 && !near.is_empty() && dice.percent(30) => {
+            let end = dice.of(near);
+            (link_local(&end.mac), Some(end.mac.clone()))
+        }
+        6 if v6 && dice.percent(40) => (link_local(&dice.of(&network.routers).mac), None),
         6 => (address(dice.of(&network.routers), v6), None),
         _ if v6 => (dice.of(&network.addresses6).clone(), None),
         _ => (dice.of(&network.addresses4).clone(), None),

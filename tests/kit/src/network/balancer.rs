@@ -39,6 +39,7 @@ impl Network {
             self.add("--template lb-add lb7 '^vip:80' '^backends' tcp ipv4 -- ls-lb-add s1 lb7");
         }
         self.checked_balancers(dice);
+        self.forced(dice);
         if self.has(Feature::Balancers6) {
             self.balancer(
                 "",
@@ -53,6 +54,36 @@ impl Network {
             self.balancer("--reject ", "lb13", "[fd96::d]:81", "[fd00:1::2]:81", "sctp", "s1");
             self.add("lr-lb-add r0 lb10 -- lr-lb-add gw lb11");
             self.add("set Load_Balancer lb10 selection_fields=ip_src,ip_dst");
+        }
+    }
+
+    /// Load balancers of a gateway whose connections must come back, and some beside ACLs that know no
+    /// connections.
+    fn forced(&mut self, dice: &mut Dice) {
+        if self.has(Feature::ForceSnat) {
+            self.balancer("", "lb14", "172.30.0.60:80", "10.0.1.1:80,10.0.2.1:80", "tcp", "");
+            self.balancer("", "lb15", "172.30.0.61", "10.0.1.2", "", "");
+            self.balancer("", "lb16", "[2001:db8:30::61]:80", "[fd00:1::2]:80", "tcp", "");
+            self.add("lr-lb-add gw lb14 -- lr-lb-add gw lb15 -- lr-lb-add gw lb16");
+            let addresses =
+                dice.of(&["router_ip", "'100.64.0.2 fd64::2'", "100.64.0.2"]).replace('\'', "\"");
+            self.add(&format!("set Logical_Router gw 'options:lb_force_snat_ip={addresses}'"));
+            if dice.percent(50) {
+                self.add("set Logical_Router gw options:snat-ct-zone=7");
+                self.add("set Load_Balancer lb14 options:affinity_timeout=30");
+            }
+            self.balancer("", "lb17", "172.16.0.61:80", "10.0.1.1:80", "tcp", "");
+            self.add("lr-lb-add r0 lb17 -- set Load_Balancer lb17 options:skip_snat=true");
+        }
+        if self.has(Feature::StatelessBalanced) {
+            self.balancer("", "lb18", "10.96.0.18:80", "10.0.1.1:80,10.0.1.2:80", "tcp", "s1");
+            self.balancer("--reject ", "lb19", "10.96.0.19:80", "10.0.2.1:80", "tcp", "s2");
+            self.add("set Load_Balancer lb18 options:neighbor_responder=none options:hairpin_snat_ip=10.0.1.250");
+            self.add("acl-add s1 from-lport 2000 'ip4 && tcp.dst == 80' allow-stateless");
+            self.add("acl-add s1 to-lport 2000 'ip4 && tcp.src == 80' allow-stateless");
+            self.add("acl-add s2 to-lport 2001 'ip4 && udp' allow-related");
+            self.add("pg-add pgs s1p1 s2p1 -- --apply-after-lb acl-add pgs from-lport 2002 'inport == @pgs && ip4.dst == $pgs_ip4 && tcp' allow-related");
+            self.add("--apply-after-lb acl-add pgs from-lport 2001 'inport == @pgs && ip6.dst != $pgs_ip6 && tcp' reject");
         }
     }
 

@@ -47,6 +47,29 @@ impl Network {
             let mac = "02:00:00:00:fc:01".to_owned();
             self.routers.push(End { name: "r0-two".into(), switch: SECOND, mac, ip4, ip6 });
         }
+        if self.has(Feature::TwinTags) {
+            // The same tag behind two parents, each child in the other parent's switch.
+            self.add("lsp-add s2 s2n s1p1 41 -- lsp-set-addresses s2n '02:00:00:00:02:b1 10.0.2.177 fd00:2::b1'");
+            self.add("lsp-add s1 s1n s2p1 41 -- lsp-set-addresses s1n '02:00:00:00:01:b1 10.0.1.177 fd00:1::b1'");
+            self.add("lsp-set-port-security s1n '02:00:00:00:01:b1 10.0.1.177'");
+            self.end("s2n", 2, "02:00:00:00:02:b1", 177);
+            self.end("s1n", 1, "02:00:00:00:01:b1", 177);
+        }
+        if self.has(Feature::TaggedProvider) {
+            self.add("set Logical_Switch_Port ln tag_request=100 tag=100");
+            self.add("lsp-set-options ln network_name=phys localnet_learn_fdb=true");
+            self.add("set Logical_Switch pub other_config:broadcast-arps-to-all-routers=false");
+        }
+        if self.has(Feature::SeveralAddresses) {
+            self.add("lsp-add s1 s1m -- lsp-set-addresses s1m '02:00:00:00:01:c1 10.0.1.193 10.0.1.194 fd00:1::c1 fd00:1::c2' '02:00:00:00:01:c2 10.0.1.195' unknown");
+            self.add("lsp-set-port-security s1m '02:00:00:00:01:c1 10.0.1.193 10.0.1.192/28 fd00:1::c0/124' '02:00:00:00:01:c2 10.0.1.195/24'");
+            self.add("set Logical_Switch s2 other_config:subnet=10.0.2.0/24 other_config:exclude_ips=10.0.2.1..10.0.2.100");
+            self.add("lsp-add s2 s2m -- lsp-set-addresses s2m '02:00:00:00:02:c1 dynamic'");
+            self.end("s1m", 1, "02:00:00:00:01:c1", 193);
+            self.end("s1m", 1, "02:00:00:00:01:c2", 195);
+            self.end("s2m", 2, "02:00:00:00:02:c1", 101);
+            self.addresses4.extend(["10.0.1.194".into(), "10.0.1.195".into()]);
+        }
         if self.has(Feature::Passthrough) {
             self.add("set Logical_Switch s1 other_config:vlan-passthru=true");
             self.add("lsp-set-enabled s2p2 disabled");

@@ -32,6 +32,7 @@ impl Network {
             self.add("set Logical_Router_Port r0-pub options:gateway_mtu=1400");
         }
         self.tables_of_routes(dice);
+        self.policies_of_gateways(dice);
         if self.has(Feature::PolicyMarks) {
             self.add("lr-policy-add r0 110 'ip4.src == 10.0.1.2' allow pkt_mark=77");
             self.add(
@@ -48,6 +49,23 @@ impl Network {
         if self.has(Feature::BridgedRedirect) {
             self.add("lrp-set-redirect-type r0-pub bridged");
             self.add("set Logical_Router_Port r0-s1 options:reside-on-redirect-chassis=true");
+        }
+    }
+
+    /// Policies of a gateway router, where each of the ways may be down.
+    fn policies_of_gateways(&mut self, dice: &mut Dice) {
+        if self.has(Feature::GatewayPolicies) {
+            self.add("lr-policy-add gw 300 'ip4.src == 10.0.1.0/24 && tcp' reroute 172.30.0.5,172.30.0.6");
+            self.add("lr-policy-add gw 299 'ip6.src == fd00:2::/64' reroute 2001:db8:30::5");
+            self.add("lr-policy-add gw 298 'inport == \"gw-out\" && udp.dst == 53' drop");
+            self.add(
+                "lr-policy-add gw 297 'ip4.dst == $world || ip4.src == $world' allow pkt_mark=9",
+            );
+            self.add(r#"create Address_Set name=world addresses='"8.8.8.0/24","203.0.113.0/24"'"#);
+            if dice.percent(50) {
+                self.add("lr-route-add gw 0.0.0.0/0 172.30.0.5 gw-out");
+                self.add("--policy=src-ip lr-route-add gw 10.0.2.0/24 172.30.0.6");
+            }
         }
     }
 

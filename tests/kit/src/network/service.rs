@@ -44,6 +44,25 @@ impl Network {
             self.add("set Logical_Switch_Port s2-r0 options:mcast_flood=true");
             self.add("set Logical_Router_Port r0-s1 options:mcast_flood=true");
         }
+        if self.has(Feature::LearnedGroups) {
+            let flood = dice.percent(50);
+            self.add(&format!("set Logical_Switch s1 other_config:mcast_snoop=true other_config:mcast_flood_unregistered={flood}"));
+            self.add("set Logical_Router r0 options:mcast_relay=true");
+            self.add("set Logical_Switch s2 other_config:mcast_snoop=true");
+        }
+        if self.has(Feature::DhcpOptions) {
+            self.add(r#"--id=@many create DHCP_Options cidr='"10.0.2.0/24"' options:server_id=10.0.2.254 options:server_mac='"02:00:00:00:f2:01"' options:lease_time=7200 options:router=10.0.2.254 options:dns_server='"{8.8.8.8, 7.7.7.7}"' options:classless_static_route='"{30.0.0.0/24,10.0.2.3, 0.0.0.0/0,10.0.2.1}"' options:domain_name='"\"ovn.org\""' options:mtu=1400 options:ip_forward_enable=1 options:tftp_server_address=10.0.2.9"#);
+            self.add(r#"--id=@less create DHCP_Options cidr='"fd00:2::/64"' options:server_id='"02:00:00:00:f2:01"' options:dhcpv6_stateless=true options:dns_server='"fd00:2::53"' options:domain_search='"\"ovn.org\""'"#);
+            self.add("set Logical_Switch_Port s2p1 dhcpv4_options=@many dhcpv6_options=@less");
+            self.add("set Logical_Switch_Port s2p2 dhcpv4_options=@many");
+        }
+        if self.has(Feature::GlobalOptions) {
+            self.add("set NB_Global . options:use_ct_inv_match=false");
+            self.add("set NB_Global . options:lb_hairpin_use_ct_mark=false");
+            if dice.percent(30) {
+                self.add("set NB_Global . options:ignore_lsp_down=false");
+            }
+        }
         if self.has(Feature::PrefixDelegation) {
             self.add("set Logical_Router_Port r0-pub options:prefix_delegation=true");
             self.add("set Logical_Router_Port r0-s1 options:prefix=true");
