@@ -166,6 +166,36 @@ fn every_example_of_the_manual_is_answered_as_it_says() {
     assert!(examples > 25);
 }
 
+/// Sent in one go: each is answered for itself, in order, and what is read behind them is what they
+/// made.
+#[test]
+fn transactions_that_are_sent_together_are_answered_one_by_one() {
+    let underlay = Underlay::new(1500).unwrap();
+    let chassis = alone(&underlay, "");
+    let mut talk = Conversation::open(&chassis.socket());
+    let insert = |key: i64| json!([{ "op": "insert", "table": "Datapath_Binding", "row": { "tunnel_key": key } }]);
+    let select = json!([{ "op": "select", "table": "Datapath_Binding", "where": [],
+                          "columns": ["tunnel_key"] }]);
+    let keys = [1, 2, 2, 0, 3];
+    let transactions = keys.map(insert).into_iter().chain([select]);
+    let mut all = String::new();
+    for (id, params) in transactions.enumerate() {
+        all += &json!({ "method": "transact", "params": params, "id": id }).to_string();
+    }
+    all += &json!({ "method": "memory/show", "params": ["--json"], "id": 6 }).to_string();
+    talk.stream.write_all(all.as_bytes()).unwrap();
+    let answers: Vec<Value> = (0..7).map(|_| talk.next()).collect();
+    for (id, answer) in answers.iter().enumerate() {
+        assert_eq!(answer["id"], id);
+        let refused = [2, 3].contains(&id);
+        assert_eq!(answer["error"].is_null(), !refused, "{answer}");
+    }
+    assert!(answers[2]["error"]["details"].as_str().unwrap().contains("tunnel_key 2"));
+    assert_eq!(answers[5]["result"][0]["rows"].as_array().unwrap().len(), 3);
+    let memory: Value = serde_json::from_str(answers[6]["result"].as_str().unwrap()).unwrap();
+    assert_eq!(memory["local_rows"]["Datapath_Binding"], 3);
+}
+
 #[test]
 fn every_command_has_an_example_in_the_manual() {
     let underlay = Underlay::new(1500).unwrap();

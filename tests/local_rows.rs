@@ -2,11 +2,13 @@
 //! local rows beside a real one.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::lab::{LabOptions, Mixed};
 use ovn_xdp_kit::link::Underlay;
+use ovn_xdp_kit::process;
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::wait::{self, PATIENCE};
 use ovn_xdp_kit::workload::{Addresses, Workload};
@@ -200,6 +202,60 @@ fn a_transaction_with_one_wrong_operation_changes_nothing() {
     let said = format!("{:#}", chassis.transact(&key).unwrap_err());
     assert!(said.contains("tunnel_key 2: row"), "{said}");
     assert_eq!(flows(&chassis), before);
+}
+
+/// A file system of a megabyte; it goes with this.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(directory.path());
+        process::run(&mut mount).unwrap();
+        Self(directory)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = process::run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+    }
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_refused_and_changes_nothing() {
+    let underlay = Underlay::new(1500).unwrap();
+    let small = Small::new();
+    let mut chassis = alone(&underlay);
+    chassis.terminate().unwrap();
+    let file = small.0.path().join("local.db");
+    chassis.keep_local_rows(false);
+    chassis.control(&format!("local-rows = \"{}\"\n", file.display()));
+    chassis.start().unwrap();
+    let set = |name: &str, addresses: u32| {
+        let addresses: Vec<String> =
+            (0..addresses).map(|n| std::net::Ipv4Addr::from(n + (10 << 24)).to_string()).collect();
+        json!([{ "op": "insert", "table": "Address_Set",
+                 "row": { "name": name, "addresses": ["set", addresses] } }])
+    };
+    let names = |chassis: &XdpChassis| {
+        let select = json!([{ "op": "select", "table": "Address_Set", "where": [],
+                              "columns": ["name"] }]);
+        chassis.transact(&select).unwrap()[0]["rows"].clone()
+    };
+    chassis.transact(&set("before", 10)).unwrap();
+    let large = std::fs::write(small.0.path().join("other"), vec![0; 1 << 20]);
+    assert!(large.is_err(), "the file system is full");
+    let said = format!("{:#}", chassis.transact(&set("large", 5000)).unwrap_err());
+    assert!(said.contains("I/O error") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(names(&chassis), json!([{ "name": "before" }]));
+    std::fs::remove_file(small.0.path().join("other")).unwrap();
+    chassis.transact(&set("after", 5000)).unwrap();
+    chassis.terminate().unwrap();
+    chassis.start().unwrap();
+    let both = names(&chassis);
+    assert_eq!(both.as_array().unwrap().len(), 2, "{both}");
 }
 
 /// Beside a real northd: local rows forward, the Southbound's stay as they are, and what clashes is

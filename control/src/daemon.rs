@@ -57,6 +57,8 @@ use tokio::sync::{Notify, mpsc};
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long clients of the API get to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// Requests of clients that wait for the engine at most.
+const REQUESTS: usize = 64;
 /// Events of one turn at most, so that a flood cannot keep the engine from its turn.
 const BATCH: usize = 1000;
 
@@ -187,7 +189,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
     if let Some((store, rows)) = kept {
         daemon.engine.keep_local(store, rows, Duration::ZERO);
     }
-    let (to_api, mut requests) = mpsc::channel(16);
+    let (to_api, mut requests) = mpsc::channel(REQUESTS);
     let ended = tokio::select! {
         () = server.serve(to_api) => Ok(()),
         ended = daemon.serve(&mut requests, &mut learned, &progress) => ended,
@@ -316,6 +318,7 @@ impl Daemon {
     }
 
     fn turn_engine(&mut self) {
+        self.commit();
         loop {
             self.engine.workers_at(self.publisher.seen_by_all());
             let turn = self.engine.turn(self.clock());

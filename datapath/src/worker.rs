@@ -92,6 +92,11 @@ impl Worker {
         }
     }
 
+    /// Whether the worker may sleep; from then on [`Worker::refresh`] comes before anything else.
+    pub fn sleep(&mut self) -> bool {
+        self.reader.sleep(&self.generation)
+    }
+
     #[cold]
     fn list(&mut self, question: u64) {
         let connection = |(key, verdict): (&Key, &Verdict)| Connection {

@@ -12,7 +12,7 @@ use crate::local::Local;
 use crate::locality::{Locality, Own, root};
 use crate::names::{Name, Names};
 use crate::place::{Map, Tunnels};
-use crate::reading::{Made, Places, Readers, read, read_by_several};
+use crate::reading::{Entering, Made, Places, Readers, read, read_by_several};
 use crate::sets::{Access, Sets};
 use crate::southbound::{BadRow, PortBinding};
 use crate::text::{Texts, World};
@@ -309,23 +309,19 @@ impl Compiler {
         open.sort_unstable();
         open.dedup();
         let flows: Vec<Places<'_>> = open.chunk_by(|a, b| a.0 == b.0).collect();
+        self.read_flows(&flows, |entering, made| entering.enter(made));
+    }
+
+    /// Reads flows, each in some datapaths, and gives what came of them to `each` one after the other.
+    pub(crate) fn read_flows(
+        &mut self,
+        flows: &[Places<'_>],
+        mut each: impl FnMut(&mut Entering<'_>, Made),
+    ) {
         let Self { database, own, sets, texts, readers, locals, names, touched, .. } = self;
-        let mut enter = |made: Made| {
-            for (datapath, outcome) in made.outcomes {
-                let Some(local) = locals.get_mut(&datapath) else { continue };
-                let changed = match outcome {
-                    Some((asked, result)) => {
-                        names.note(made.flow, asked);
-                        local.set(made.place, made.flow, result)
-                    }
-                    None => local.remove(made.place.0, made.place.1, made.flow),
-                };
-                if changed {
-                    touched.insert(datapath);
-                }
-            }
-        };
-        let rest = read_by_several(*readers, &flows, texts, (database, own, sets), &mut enter);
+        let mut entering = Entering { database, locals, names, touched };
+        let mut enter = |made| each(&mut entering, made);
+        let rest = read_by_several(*readers, flows, texts, (database, own, sets), &mut enter);
         let mut world = World { database, own, sets: Access::Alone(sets) };
         for flow in rest {
             if let Some(made) = read(flow, texts, &mut world) {

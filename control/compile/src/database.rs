@@ -322,19 +322,20 @@ fn each<R, K: Eq + std::hash::Hash>(
     index: &mut Index<K>,
     values: impl Fn(&R, &mut Vec<K>),
 ) {
-    let mut found = Vec::new();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
     for change in touched {
-        if let Some(old) = &change.old {
-            values(old, &mut found);
-            for key in found.drain(..) {
-                index.remove(&key, change.row);
-            }
+        change.old.iter().for_each(|old| values(old, &mut before));
+        change.new.iter().for_each(|new| values(new, &mut after));
+        if before == after {
+            before.clear();
+            after.clear();
+            continue;
         }
-        if let Some(new) = &change.new {
-            values(new, &mut found);
-            for key in found.drain(..) {
-                index.insert(key, change.row);
-            }
+        for key in before.drain(..) {
+            index.remove(&key, change.row);
+        }
+        for key in after.drain(..) {
+            index.insert(key, change.row);
         }
     }
 }

@@ -302,6 +302,8 @@ impl Compiler {
         if local.ports.get(&old.key).is_some_and(taken) {
             return;
         }
+        // So may one that has its name as well, which is made again.
+        self.dirty.ports.extend(self.database.port_by_name.rows(&old.logical_port));
         let mut changed = local.ports.remove_mut(&old.key);
         let neighbours: Vec<_> =
             local.neighbours.keys().filter(|key| key.port == old.key).copied().collect();

@@ -6,15 +6,17 @@
 //! only be made by one; a flow that names such a set is left for later.
 
 use crate::database::Database;
+use crate::local::Local;
 use crate::locality::Own;
-use crate::names::Name;
+use crate::names::{Name, Names};
 use crate::sets::{Access, Sets};
 use crate::southbound::DatapathBinding;
 use crate::text::{Compiled, Problem, Texts, World};
+use hashbrown::HashMap;
 use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::key::FlowId;
 use ovn_xdp_datapath::program::Pipeline;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -34,12 +36,39 @@ pub(crate) struct Made {
     pub(crate) outcomes: Vec<(Uuid, Option<Outcome>)>,
 }
 
+/// Where it goes: the tables under way.
+pub(crate) struct Entering<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) locals: &'a mut HashMap<Uuid, Local>,
+    pub(crate) names: &'a mut Names,
+    pub(crate) touched: &'a mut BTreeSet<Uuid>,
+}
+
+impl Entering<'_> {
+    /// Takes what came of a flow, as far as its datapaths are local.
+    pub(crate) fn enter(&mut self, made: Made) {
+        for (datapath, outcome) in made.outcomes {
+            let Some(local) = self.locals.get_mut(&datapath) else { continue };
+            let changed = match outcome {
+                Some((asked, result)) => {
+                    self.names.note(made.flow, asked);
+                    local.set(made.place, made.flow, result)
+                }
+                None => local.remove(made.place.0, made.place.1, made.flow),
+            };
+            if changed {
+                self.touched.insert(datapath);
+            }
+        }
+    }
+}
+
 /// Who reads if there is much to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readers {
     pub(crate) many: usize,
-    /// Flows that each takes at a time. What does not give each so many is read by one.
-    pub(crate) at_a_time: usize,
+    /// Flows that each takes at a time at least. What does not give each so many is read by one.
+    pub(crate) fewest: usize,
 }
 
 impl Default for Readers {
@@ -47,7 +76,16 @@ impl Default for Readers {
         /// More would only wait for who makes the tables.
         const MOST: usize = 4;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { many: cores.min(MOST), at_a_time: 512 }
+        Self { many: cores.min(MOST), fewest: 64 }
+    }
+}
+
+impl Readers {
+    /// How many flows each takes at a time: so many that handing them over costs little, so few that
+    /// who makes the tables has something to do soon, and nobody waits for the last.
+    fn at_a_time(self, flows: usize) -> usize {
+        const MOST: usize = 512;
+        (flows / (4 * self.many)).min(MOST).max(self.fewest)
     }
 }
 
@@ -95,10 +133,11 @@ pub(crate) fn read_by_several<'a>(
     (database, own, sets): (&Database, &Own, &Sets),
     enter: &mut impl FnMut(Made),
 ) -> Vec<Places<'a>> {
-    let Readers { many, at_a_time } = readers;
-    if many < 2 || flows.len() < many * at_a_time {
+    let Readers { many, fewest } = readers;
+    if many < 2 || flows.len() < many * fewest {
         return flows.to_vec();
     }
+    let at_a_time = readers.at_a_time(flows.len());
     let (next, mut left) = (AtomicUsize::new(0), Vec::new());
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(2 * many);
@@ -163,7 +202,7 @@ mod tests {
             let file = FileDatabase::read(&path, "OVN_Southbound", &wanted).unwrap();
             let made = |many| {
                 let mut compiler = Compiler::new(Identity { chassis: "hv1".into() });
-                compiler.readers = Readers { many, at_a_time: 3 };
+                compiler.readers = Readers { many, fewest: 3 };
                 compiler.all = true;
                 compiler.locality.stale = true;
                 compiler.apply(&insertions(&file.replica));

@@ -5,10 +5,12 @@
 //! says whether each touched row can be used, and if it cannot the inverse changes take them back.
 
 use crate::compiler::Compiler;
+use crate::database::Database;
 use crate::names::Name;
+use crate::reading::{Entering, Made, Places};
 use crate::sets::{Access, split_group};
 use crate::southbound::*;
-use crate::text::World;
+use crate::text::{Problem, World};
 use hashbrown::{HashMap, HashSet};
 use ovn_xdp_datapath::key::PortKey;
 use ovn_xdp_ovsdb::replica::Change;
@@ -87,7 +89,7 @@ impl Compiler {
 
     /// Whether the rows that these changes brought can be used: each reads, has its name and key for
     /// itself, and each flow compiles in all of its datapaths, whether they are local or not, with
-    /// every name in it known there.
+    /// every name in it known there. What flows came to is kept for the next generation.
     ///
     /// # Errors
     /// What stands against the first row that cannot be used.
@@ -114,9 +116,11 @@ impl Compiler {
             }
         }
         self.refresh_sets();
-        for change in present().filter(|change| &*change.table == LogicalFlow::TABLE) {
-            self.verify_flow(change.row).map_err(|reason| Objection { row: change.row, reason })?;
-        }
+        let flows: Vec<Uuid> = present()
+            .filter(|change| &*change.table == LogicalFlow::TABLE)
+            .map(|change| change.row)
+            .collect();
+        self.verify_flows(&flows)?;
         for change in changes {
             for flow in self.bereft(change) {
                 let reason = |problem| format!("flow {flow} names it: {problem}");
@@ -146,6 +150,35 @@ impl Compiler {
         port.or_else(|| self.database.multicast.get(&row).map(|group| group.datapath))
     }
 
+    /// Compiles flows in all of their datapaths, once: what they are in those that are local goes
+    /// into the tables under way.
+    fn verify_flows(&mut self, flows: &[Uuid]) -> Result<(), Objection> {
+        let places: Vec<(Uuid, Uuid)> = flows
+            .iter()
+            .filter_map(|row| self.database.flows.get(row))
+            .flat_map(|flow| {
+                self.database.datapaths_of(flow).map(|datapath| (flow.uuid(), datapath))
+            })
+            .collect();
+        let places: Vec<Places<'_>> = places.chunk_by(|a, b| a.0 == b.0).collect();
+        let mut objections = HashMap::new();
+        self.read_flows(&places, |entering, made| match entering.objection(&made) {
+            Some(reason) => {
+                objections.insert(made.flow, reason);
+            }
+            None if objections.is_empty() => entering.enter(made),
+            None => {}
+        });
+        if objections.is_empty() {
+            let flows: HashSet<Uuid> = flows.iter().copied().collect();
+            self.dirty.flows.retain(|(flow, _)| !flows.contains(flow));
+            return Ok(());
+        }
+        // What was entered is still marked: it is made again when the rows are taken back.
+        let first = flows.iter().find_map(|row| Some((*row, objections.remove(row)?)));
+        first.map_or(Ok(()), |(row, reason)| Err(Objection { row, reason }))
+    }
+
     fn verify_flow(&mut self, row: Uuid) -> Result<(), String> {
         let Some(flow) = self.database.flows.get(&row).cloned() else { return Ok(()) };
         let rows = self.database.datapaths_of(&flow);
@@ -156,26 +189,42 @@ impl Compiler {
         let mut world = World { database, own: &self.own, sets: Access::Alone(&mut self.sets) };
         let mut first = None;
         self.texts.compile(&flow, &targets, &mut world, |datapath, outcome| {
-            if first.is_some() {
-                return;
+            if first.is_none() {
+                let result = outcome.result.as_ref().map(drop);
+                first = objection(database, datapath, &outcome.asked, result);
             }
-            let unknown = outcome.asked.iter().find_map(|name| unknown(database, datapath, name));
-            first = match outcome.result {
-                Err(problem) => Some(problem.to_string()),
-                Ok(_) => unknown
-                    .map(|name| format!("{name} is not known in datapath {}", datapath.name())),
-            };
         });
         first.map_or(Ok(()), Err)
     }
 }
 
-/// A name in a flow that means nothing in a datapath, for people.
-fn unknown(
-    database: &crate::database::Database,
+impl Entering<'_> {
+    /// What stands against a flow.
+    fn objection(&self, made: &Made) -> Option<String> {
+        made.outcomes.iter().find_map(|(datapath, outcome)| {
+            let (asked, result) = outcome.as_ref()?;
+            let datapath = self.database.datapaths.get(datapath)?;
+            objection(self.database, datapath, asked, result.as_ref().map(drop))
+        })
+    }
+}
+
+/// What stands against a flow in a datapath, by what it asked for and what came of it.
+fn objection(
+    database: &Database,
     datapath: &DatapathBinding,
-    name: &Name,
+    asked: &[Name],
+    result: Result<(), &Problem>,
 ) -> Option<String> {
+    if let Err(problem) = result {
+        return Some(problem.to_string());
+    }
+    let unknown = asked.iter().find_map(|name| unknown(database, datapath, name));
+    unknown.map(|name| format!("{name} is not known in datapath {}", datapath.name()))
+}
+
+/// A name in a flow that means nothing in a datapath, for people.
+fn unknown(database: &Database, datapath: &DatapathBinding, name: &Name) -> Option<String> {
     let (known, what) = match name {
         Name::Port(port) => {
             let here = database.port(port).is_some_and(|row| row.datapath == datapath.uuid);

@@ -1,10 +1,12 @@
 //! The local rows, and which of them others refer to.
 
 use super::schema::{Reference, TABLES};
+use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::replica::Change;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use ovn_xdp_ovsdb::value::Atom;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -86,7 +88,10 @@ impl Database {
             for identity in change.new.iter().flat_map(identities) {
                 self.holders.insert(identity, change.row);
             }
-            let rows = self.tables.entry(change.table.clone()).or_default();
+            let rows = match self.tables.get_mut(&change.table) {
+                Some(rows) => rows,
+                None => self.tables.entry(change.table.clone()).or_default(),
+            };
             match &change.new {
                 Some(new) => rows.insert(change.row, new.clone()),
                 None => rows.remove(&change.row),
@@ -178,13 +183,10 @@ pub fn identities(row: &Row) -> Vec<Identity> {
 /// The rows that a row refers to, and how.
 pub fn references(row: &Row) -> impl Iterator<Item = (&'static Reference, Uuid)> {
     let table = TABLES.get(row.table());
-    let columns = table.into_iter().flat_map(|table| &table.references).zip(row.values());
-    columns.filter_map(|(target, datum)| Some((target.as_ref()?, datum))).flat_map(
-        |(target, datum)| {
-            let atoms = datum.atoms().iter();
-            atoms.filter_map(|atom| Some((target, atom.as_uuid()?))).collect::<Vec<_>>()
-        },
-    )
+    table.into_iter().flat_map(|table| &table.references).flat_map(|(column, target)| {
+        let atoms = row.atoms(*column).iter();
+        atoms.filter_map(Atom::as_uuid).map(move |row| (target, row))
+    })
 }
 
 /// The same changes backwards.

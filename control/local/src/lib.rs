@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod database;
+pub mod document;
 pub mod schema;
 pub mod store;
 pub mod transaction;

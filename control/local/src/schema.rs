@@ -18,8 +18,8 @@ pub const TEXT: &str = include_str!("local.ovsschema");
 pub struct Table {
     /// Its name and columns.
     pub shape: Arc<Shape>,
-    /// By column of the shape what it refers to.
-    pub references: Vec<Option<Reference>>,
+    /// Columns that refer to rows, by their index in the shape, and what they refer to.
+    pub references: Vec<(usize, Reference)>,
     /// Whether one of these is weak.
     pub refers_weakly: bool,
 }
@@ -44,9 +44,10 @@ pub static TABLES: LazyLock<BTreeMap<Arc<str>, Table>> = LazyLock::new(|| {
             let weak = key["refType"] == "weak";
             key["refTable"].as_str().map(|table| Reference { table: table.into(), weak })
         };
+        let columns = shape.columns().iter().enumerate();
         let references: Vec<_> =
-            shape.columns().iter().map(|column| reference(&column.name)).collect();
-        let refers_weakly = references.iter().flatten().any(|reference| reference.weak);
+            columns.filter_map(|(at, column)| Some((at, reference(&column.name)?))).collect();
+        let refers_weakly = references.iter().any(|(_, reference)| reference.weak);
         (name.clone(), Table { shape: Arc::new(shape), references, refers_weakly })
     };
     schema.tables.iter().map(table).collect()
@@ -89,7 +90,8 @@ mod tests {
 
     #[test]
     fn references_lead_to_tables_that_exist() {
-        let all = TABLES.values().flat_map(|table| &table.references).flatten();
+        let all = TABLES.values().flat_map(|table| &table.references);
+        let all = all.map(|(_, reference)| reference);
         let (weak, strong): (Vec<_>, Vec<_>) = all.partition(|reference| reference.weak);
         // Logical_DP_Group.datapaths and Multicast_Group.ports, as in ovn-sb(5).
         assert_eq!((weak.len(), strong.len()), (2, 5));

@@ -1,7 +1,7 @@
 //! The file that keeps the local rows across restarts: a standalone database file of ovsdb(5).
 //!
-//! A transaction is one record at the end, on the disk before anybody runs it; `ovsdb-tool show-log`
-//! reads the file. When most of it is history it is written anew beside, and takes the place of the
+//! A transaction is one record at the end, on the disk before anybody runs it: those that come
+//! together are written together. `ovsdb-tool show-log` reads the file. When most of it is history it is written anew beside, and takes the place of the
 //! old one at once. A record that was cut off by a crash was never answered: it is put aside, and the
 //! rest stands. Any other damage is an error, and the file is left as it is.
 
@@ -9,8 +9,11 @@ use super::database::Database;
 use super::schema;
 use ovn_xdp_ovsdb::file::{Damage, FileDatabase, FileError};
 use ovn_xdp_ovsdb::replica::Change;
-use serde_json::{Map, Value, json};
+use ovn_xdp_ovsdb::row::Difference;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use sha1::{Digest, Sha1};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -98,16 +101,23 @@ impl Store {
         Ok((Self { path: path.into(), file, length, compact: length }, database))
     }
 
-    /// Writes a transaction, and waits until it is on the disk. `database` is what it is applied to
-    /// after that.
+    /// Writes transactions, and waits until they are on the disk. `database` has them already.
     ///
     /// # Errors
-    /// If it cannot be written; the file is then as it was before.
-    pub fn append(&mut self, changes: &[Change], database: &Database) -> Result<(), StoreError> {
+    /// If they cannot be written; the file is then as it was before.
+    pub fn append(
+        &mut self,
+        transactions: &[&[Change]],
+        database: &Database,
+    ) -> Result<(), StoreError> {
         if self.length > HISTORY + 2 * self.compact {
             *self = Self::create(&self.path, database)?;
+            return Ok(());
         }
-        let bytes = record(&transaction(changes).to_string());
+        let mut bytes = Vec::new();
+        for changes in transactions {
+            put_record(&mut bytes, &Changes(changes));
+        }
         let written = write_at(&mut self.file, self.length, &bytes);
         match written.and_then(|()| self.file.sync_data()) {
             Ok(()) => {
@@ -130,10 +140,11 @@ impl Store {
         }
         let new = path.with_extension("new");
         let schema: Value = serde_json::from_str(schema::TEXT).unwrap_or_default();
-        let mut bytes = record(&schema.to_string());
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, &schema);
         let rows = database.insertions();
         if !rows.is_empty() {
-            bytes.extend(record(&transaction(&rows).to_string()));
+            put_record(&mut bytes, &Changes(&rows));
         }
         let write = || {
             let mut file = File::create(&new)?;
@@ -169,39 +180,48 @@ fn is_cut_off(damage: &Damage, bytes: &[u8], offset: usize) -> bool {
     }
 }
 
-fn record(json: &str) -> Vec<u8> {
-    let sum: String =
-        Sha1::digest(json.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("OVSDB JSON {} {sum}\n{json}", json.len()).into_bytes()
+/// Adds a record at the end.
+fn put_record(bytes: &mut Vec<u8>, content: &impl Serialize) {
+    let json = serde_json::to_vec(content).unwrap_or_default();
+    let head = format!("OVSDB JSON {} {:x}\n", json.len(), Sha1::digest(&json));
+    bytes.extend_from_slice(head.as_bytes());
+    bytes.extend_from_slice(&json);
 }
 
 /// A transaction in the notation of ovsdb(5): every changed column of every changed row.
-fn transaction(changes: &[Change]) -> Value {
-    let mut tables: Map<String, Value> = Map::new();
-    for change in changes {
-        let table = tables.entry(change.table.to_string()).or_insert_with(|| json!({}));
-        table[change.row.to_string()] = match &change.new {
-            None => Value::Null,
-            Some(new) => {
-                let columns = new.columns().filter(|(name, datum)| {
-                    change.old.as_ref().is_none_or(|old| old.get(name).as_ref() != Some(datum))
-                });
-                columns.map(|(name, datum)| (name.to_string(), datum.to_json())).collect()
-            }
-        };
+struct Changes<'a>(&'a [Change]);
+
+impl Serialize for Changes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tables = BTreeMap::<&str, Vec<&Change>>::new();
+        for change in self.0 {
+            tables.entry(&change.table).or_default().push(change);
+        }
+        serializer.collect_map(tables.iter().map(|(table, rows)| (table, Rows(rows))))
     }
-    Value::Object(tables)
+}
+
+struct Rows<'a>(&'a [&'a Change]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|change| {
+            let old = change.old.as_ref();
+            (change.row, change.new.as_ref().map(|new| Difference { new, old }))
+        }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::transaction::stage;
+    use super::super::transaction::{Operations, stage};
     use super::*;
+    use serde_json::json;
 
     fn transact(store: &mut Store, database: &mut Database, operations: Value) {
-        let staged = stage(database, operations.as_array().unwrap(), &|_, _| false).unwrap();
-        store.append(&staged.changes, database).unwrap();
+        let staged = stage(database, &Operations::from(&operations), &|_, _| false).unwrap();
         database.apply(&staged.changes);
+        store.append(&[&staged.changes], database).unwrap();
     }
 
     fn key(number: u32) -> Value {
@@ -291,7 +311,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sb.db");
         let schema = r#"{"name": "OVN_Southbound", "tables": {}}"#;
-        std::fs::write(&path, record(schema)).unwrap();
+        let mut bytes = Vec::new();
+        let schema: Value = serde_json::from_str(schema).unwrap();
+        put_record(&mut bytes, &schema);
+        std::fs::write(&path, bytes).unwrap();
         let error = Store::open(&path).unwrap_err().to_string();
         assert!(error.contains("expected a database OVN_Local"), "{error}");
     }

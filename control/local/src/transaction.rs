@@ -6,20 +6,26 @@
 
 use super::check::check;
 use super::database::{Database, references};
+use super::document::Json;
 use super::schema::{self, TABLES, Table};
 use super::value::{self, Named, short};
+use hashbrown::{HashMap, HashSet};
 use ovn_xdp_ovsdb::Row;
+use ovn_xdp_ovsdb::packed::Parts;
 use ovn_xdp_ovsdb::replica::Change;
 use ovn_xdp_ovsdb::value::{Atom, Datum};
-use serde_json::{Map, Value, json};
-use std::collections::{HashMap, HashSet};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use uuid::Uuid;
 
+pub use operations::Operations;
+pub use outcome::Outcome;
 pub use refusal::{Refusal, kind};
 
 mod condition;
 mod mutation;
+mod operations;
+mod outcome;
 mod refusal;
 
 /// Operations of one transaction at most.
@@ -31,18 +37,23 @@ pub struct Staged {
     /// The rows that would change.
     pub changes: Vec<Change>,
     /// A result for each operation.
-    pub results: Vec<Value>,
+    pub outcomes: Vec<Outcome>,
     /// The operation that last touched each of the changed rows, in the order of `changes`.
     pub blame: Vec<usize>,
-    whats: HashMap<usize, String>,
 }
 
 impl Staged {
-    /// A refusal because of a changed row.
-    pub fn refuse(&self, row: Uuid, error: &'static str, details: String) -> Refusal {
+    /// A refusal of these operations because of a changed row.
+    pub fn refuse(
+        &self,
+        operations: &Operations,
+        row: Uuid,
+        error: &'static str,
+        details: String,
+    ) -> Refusal {
         let found = self.changes.iter().position(|change| change.row == row);
         let operation = found.map(|index| self.blame[index]);
-        let what = operation.and_then(|at| self.whats.get(&at).cloned()).unwrap_or_default();
+        let what = operation.and_then(|at| operations.get(at)).map(described).unwrap_or_default();
         Refusal { operation, what, error, details }
     }
 }
@@ -60,7 +71,7 @@ fn syntax(details: impl Into<String>) -> Failure {
 /// The first thing that is wrong.
 pub fn stage(
     database: &Database,
-    operations: &[Value],
+    operations: &Operations,
     known: &dyn Fn(&str, Uuid) -> bool,
 ) -> Result<Staged, Refusal> {
     if operations.len() > MOST {
@@ -70,41 +81,46 @@ pub fn stage(
             format!("expected at most {MOST} operations, found {found}"),
         ));
     }
-    let mut view = View { database, known, named: Named::new(), touched: HashMap::new(), now: 0 };
+    let mut view = View {
+        database,
+        known,
+        named: Named::new(),
+        touched: HashMap::with_capacity(operations.len()),
+        now: 0,
+        parts: Parts::default(),
+    };
     let fail = |at: usize, (error, details): Failure| Refusal {
         operation: Some(at),
-        what: described(&operations[at]),
+        what: operations.get(at).map(described).unwrap_or_default(),
         error,
         details,
     };
     let inserted = view.name(operations).map_err(|(at, failure)| fail(at, failure))?;
-    let mut results = Vec::with_capacity(operations.len());
+    let mut outcomes = Vec::with_capacity(operations.len());
     for (at, operation) in operations.iter().enumerate() {
         view.now = at;
-        let result = view.execute(operation, inserted.get(&at).copied());
-        results.push(result.map_err(|failure| fail(at, failure))?);
+        let outcome = view.execute(operation, inserted.get(&at).copied());
+        outcomes.push(outcome.map_err(|failure| fail(at, failure))?);
     }
     view.forget();
     view.check().map_err(|(at, failure)| fail(at, failure))?;
     let mut touched: Vec<(Uuid, Touched)> = view.touched.into_iter().collect();
     touched.sort_unstable_by_key(|(row, touched)| (touched.by, *row));
     let (mut changes, mut blame) = (Vec::with_capacity(touched.len()), Vec::new());
-    let mut whats = HashMap::new();
     for (row, Touched { table, new, by }) in touched {
         let old = database.row(&table, row).cloned();
-        if old == new {
-            continue;
+        if old != new {
+            blame.push(by);
+            changes.push(Change { table, row, old, new });
         }
-        whats.entry(by).or_insert_with(|| described(&operations[by]));
-        blame.push(by);
-        changes.push(Change { table, row, old, new });
     }
-    Ok(Staged { changes, results, blame, whats })
+    Ok(Staged { changes, outcomes, blame })
 }
 
-fn described(operation: &Value) -> String {
-    let op = operation["op"].as_str().unwrap_or("?");
-    match (op, operation["table"].as_str()) {
+fn described(operation: Json<'_>) -> String {
+    let member = |name| operation.get(name).and_then(Json::as_str);
+    let op = member("op").unwrap_or("?");
+    match (op, member("table")) {
         ("insert", Some(table)) => format!("insert into {table}"),
         (op, Some(table)) => format!("{op} {table}"),
         (op, None) => op.to_owned(),
@@ -123,45 +139,46 @@ struct View<'a> {
     named: Named,
     touched: HashMap<Uuid, Touched>,
     now: usize,
+    /// Where rows are put together.
+    parts: Parts,
 }
 
 impl View<'_> {
     /// Gives each row that is inserted its UUID, so that any operation may name it.
-    fn name(&mut self, operations: &[Value]) -> Result<HashMap<usize, Uuid>, (usize, Failure)> {
+    fn name(&mut self, operations: &Operations) -> Result<HashMap<usize, Uuid>, (usize, Failure)> {
         let mut inserted = HashMap::new();
         let mut given = HashSet::new();
         for (at, operation) in operations.iter().enumerate() {
-            if operation["op"] != "insert" {
+            if operation.member("op").as_str() != Some("insert") {
                 continue;
             }
-            let uuid = match &operation["uuid"] {
-                Value::Null => Uuid::new_v4(),
-                json => {
-                    let uuid = json.as_str().and_then(|text| Uuid::try_parse(text).ok());
-                    let uuid = uuid.ok_or_else(|| {
-                        (at, syntax(format!("uuid: expected a UUID, found {}", short(json))))
-                    })?;
-                    let taken = !given.insert(uuid) || self.exists_anywhere(uuid);
-                    if taken {
-                        let details = format!("uuid: {uuid} is a row that exists");
-                        return Err((at, (kind::CONSTRAINT, details)));
-                    }
-                    uuid
+            let given_uuid = operation.member("uuid");
+            let uuid = if given_uuid.is_null() {
+                Uuid::new_v4()
+            } else {
+                let uuid = given_uuid.as_str().and_then(|text| Uuid::try_parse(text).ok());
+                let uuid = uuid.ok_or_else(|| {
+                    (at, syntax(format!("uuid: expected a UUID, found {}", short(given_uuid))))
+                })?;
+                let taken = !given.insert(uuid) || self.exists_anywhere(uuid);
+                if taken {
+                    let details = format!("uuid: {uuid} is a row that exists");
+                    return Err((at, (kind::CONSTRAINT, details)));
                 }
+                uuid
             };
             inserted.insert(at, uuid);
-            match &operation["uuid-name"] {
-                Value::Null => {}
-                Value::String(name) => {
-                    if self.named.insert(name.clone(), uuid).is_some() {
-                        let details = format!("uuid-name: {name:?} is given twice");
-                        return Err((at, (kind::CONSTRAINT, details)));
-                    }
-                }
-                other => {
-                    let details = format!("uuid-name: expected a name, found {}", short(other));
-                    return Err((at, syntax(details)));
-                }
+            let name = operation.member("uuid-name");
+            if name.is_null() {
+                continue;
+            }
+            let Some(text) = name.as_str() else {
+                let details = format!("uuid-name: expected a name, found {}", short(name));
+                return Err((at, syntax(details)));
+            };
+            if self.named.insert(text.to_owned(), uuid).is_some() {
+                let details = format!("uuid-name: {text:?} is given twice");
+                return Err((at, (kind::CONSTRAINT, details)));
             }
         }
         Ok(inserted)
@@ -172,11 +189,12 @@ impl View<'_> {
             || TABLES.keys().any(|table| (self.known)(table, uuid))
     }
 
-    fn execute(&mut self, operation: &Value, inserted: Option<Uuid>) -> Result<Value, Failure> {
-        let Some(members) = operation.as_object() else {
+    fn execute(&mut self, operation: Json<'_>, inserted: Option<Uuid>) -> Result<Outcome, Failure> {
+        let Some(mut members) = operation.members() else {
             return Err(syntax(format!("expected an operation, found {}", short(operation))));
         };
-        let op = members.get("op").and_then(Value::as_str).unwrap_or_default();
+        let op = operation.member("op");
+        let op = op.as_str().unwrap_or_default();
         let allowed: &[&str] = match op {
             "insert" => &["op", "table", "row", "uuid-name", "uuid"],
             "select" => &["op", "table", "where", "columns"],
@@ -190,22 +208,22 @@ impl View<'_> {
                 return Err(syntax(format!(
                     "op: expected insert, select, update, mutate, delete, wait, comment or abort, \
                      found {}",
-                    short(&operation["op"])
+                    short(operation.member("op"))
                 )));
             }
         };
-        if let Some(member) = members.keys().find(|member| !allowed.contains(&member.as_str())) {
+        if let Some((member, _)) = members.find(|(name, _)| !allowed.contains(name)) {
             let allowed = allowed.join(", ");
             return Err(syntax(format!("expected no members but {allowed}, found {member}")));
         }
         match op {
-            "comment" => return Ok(json!({})),
+            "comment" => return Ok(Outcome::Nothing),
             "abort" => return Err((kind::ABORTED, "by the operation abort".to_owned())),
             _ => {}
         }
-        let table = self.table(&operation["table"])?;
+        let table = self.table(operation.member("table"))?;
         match op {
-            "insert" => self.insert(table, &operation["row"], inserted.unwrap_or_default()),
+            "insert" => self.insert(table, operation.member("row"), inserted.unwrap_or_default()),
             "select" => self.select(table, operation),
             "update" => self.update(table, operation),
             "mutate" => self.mutate(table, operation),
@@ -214,7 +232,7 @@ impl View<'_> {
         }
     }
 
-    fn table(&self, json: &Value) -> Result<&'static Table, Failure> {
+    fn table(&self, json: Json<'_>) -> Result<&'static Table, Failure> {
         json.as_str().and_then(|name| TABLES.get(name)).ok_or_else(|| {
             syntax(format!("table: expected one of {}, found {}", schema::names(), short(json)))
         })
@@ -225,44 +243,45 @@ impl View<'_> {
         self.touched.insert(row, Touched { table, new, by: self.now });
     }
 
-    fn insert(&mut self, table: &'static Table, json: &Value, row: Uuid) -> Result<Value, Failure> {
-        let new = Row::new(row, &table.shape, self.columns_of(table, json)?);
+    fn insert(
+        &mut self,
+        table: &'static Table,
+        json: Json<'_>,
+        row: Uuid,
+    ) -> Result<Outcome, Failure> {
+        self.put_columns(table, json)?;
+        let new = Row::of_parts(row, &table.shape, &mut self.parts);
         self.touch(table, row, Some(new));
-        Ok(json!({ "uuid": ["uuid", row.to_string()] }))
+        Ok(Outcome::Inserted(row))
     }
 
-    fn columns_of(
-        &self,
-        table: &'static Table,
-        json: &Value,
-    ) -> Result<Vec<(usize, Datum)>, Failure> {
-        let empty = Map::new();
-        let columns = match json {
-            Value::Null => &empty,
-            Value::Object(columns) => columns,
-            other => {
-                return Err(syntax(format!("row: expected an object, found {}", short(other))));
-            }
+    /// Reads columns of a row into the parts.
+    fn put_columns(&mut self, table: &'static Table, json: Json<'_>) -> Result<(), Failure> {
+        let Some(columns) = json.members() else {
+            return match json.is_null() {
+                true => Ok(()),
+                false => Err(syntax(format!("row: expected an object, found {}", short(json)))),
+            };
         };
-        columns.iter().map(|(name, json)| self.column(table, name, json)).collect()
+        for (name, json) in columns {
+            let index = index(table, name)?;
+            let column = &table.shape.columns()[index];
+            match json.as_str().filter(|_| value::is_text(column)) {
+                Some(text) => self.parts.text(index, text),
+                None => {
+                    let datum = value::datum(json, column, &self.named)
+                        .map_err(|wrong| self.wrong_value(name, json, wrong))?;
+                    self.parts.datum(index, datum);
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn column(
-        &self,
-        table: &'static Table,
-        name: &str,
-        json: &Value,
-    ) -> Result<(usize, Datum), Failure> {
-        let index = index(table, name)?;
-        let datum = value::datum(json, &table.shape.columns()[index], &self.named)
-            .map_err(|wrong| self.wrong_value(name, json, wrong))?;
-        Ok((index, datum))
-    }
-
-    fn wrong_value(&self, column: &str, json: &Value, wrong: String) -> Failure {
-        let name = json.as_array().filter(|list| list.first() == Some(&json!("named-uuid")));
-        let unknown = name.and_then(|list| list.get(1)?.as_str());
-        match unknown.filter(|name| !self.named.contains_key(*name)) {
+    fn wrong_value(&self, column: &str, json: Json<'_>, wrong: String) -> Failure {
+        let name = json.fixed().filter(|[tag, _]| tag.as_str() == Some("named-uuid"));
+        let name = name.and_then(|[_, name]| name.as_str());
+        match name.filter(|name| !self.named.contains_key(*name)) {
             Some(name) => (
                 kind::REFERENCE,
                 format!("column {column}: no operation inserts a row with uuid-name {name:?}"),
@@ -271,83 +290,82 @@ impl View<'_> {
         }
     }
 
-    fn columns(table: &'static Table, json: &Value) -> Result<Option<Vec<String>>, Failure> {
-        let Value::Array(list) = json else {
-            return match json {
-                Value::Null => Ok(None),
-                other => Err(syntax(format!(
-                    "columns: expected a list of names, found {}",
-                    short(other)
-                ))),
+    fn columns(table: &'static Table, json: Json<'_>) -> Result<Option<Vec<String>>, Failure> {
+        let Some(list) = json.elements() else {
+            return match json.is_null() {
+                true => Ok(None),
+                false => {
+                    Err(syntax(format!("columns: expected a list of names, found {}", short(json))))
+                }
             };
         };
-        let name = |json: &Value| match json.as_str() {
+        let name = |json: Json<'_>| match json.as_str() {
             Some("_uuid") => Ok("_uuid".to_owned()),
             Some(name) => index(table, name).map(|_| name.to_owned()),
             None => Err(syntax(format!("columns: expected a name, found {}", short(json)))),
         };
-        list.iter().map(name).collect::<Result<Vec<_>, _>>().map(Some)
+        list.map(name).collect::<Result<Vec<_>, _>>().map(Some)
     }
 
-    fn select(&self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
-        let columns = Self::columns(table, &operation["columns"])?;
-        let rows = self.matching(table, &operation["where"])?;
-        let rows: Vec<Value> =
-            rows.iter().map(|(uuid, row)| shown(*uuid, row, columns.as_deref())).collect();
-        Ok(json!({ "rows": rows }))
+    fn select(&self, table: &'static Table, operation: Json<'_>) -> Result<Outcome, Failure> {
+        let columns = Self::columns(table, operation.member("columns"))?;
+        let rows = self.matching(table, operation.member("where"))?;
+        let rows = rows.iter().map(|(uuid, row)| shown(*uuid, row, columns.as_deref()));
+        Ok(Outcome::Rows(rows.collect()))
     }
 
-    fn update(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
-        let rows = self.matching(table, &operation["where"])?;
+    fn update(&mut self, table: &'static Table, operation: Json<'_>) -> Result<Outcome, Failure> {
+        let rows = self.matching(table, operation.member("where"))?;
         for (uuid, row) in &rows {
-            let columns = self.columns_of(table, &operation["row"])?;
-            let new = row.with(&table.shape, columns);
+            row.put(&mut self.parts);
+            self.put_columns(table, operation.member("row"))?;
+            let new = row.again(&table.shape, &mut self.parts);
             self.touch(table, *uuid, Some(new));
         }
-        Ok(json!({ "count": rows.len() }))
+        Ok(Outcome::Count(rows.len()))
     }
 
-    fn delete(&mut self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
-        let rows = self.matching(table, &operation["where"])?;
+    fn delete(&mut self, table: &'static Table, operation: Json<'_>) -> Result<Outcome, Failure> {
+        let rows = self.matching(table, operation.member("where"))?;
         for (uuid, _) in &rows {
             self.touch(table, *uuid, None);
         }
-        Ok(json!({ "count": rows.len() }))
+        Ok(Outcome::Count(rows.len()))
     }
 
-    fn wait(&self, table: &'static Table, operation: &Value) -> Result<Value, Failure> {
-        if operation["timeout"] != json!(0) {
+    fn wait(&mut self, table: &'static Table, operation: Json<'_>) -> Result<Outcome, Failure> {
+        let timeout = operation.member("timeout");
+        if timeout.as_i64() != Some(0) {
             return Err(syntax(format!(
                 "timeout: expected 0 (a wait is checked at once), found {}",
-                short(&operation["timeout"])
+                short(timeout)
             )));
         }
-        let columns = Self::columns(table, &operation["columns"])?;
-        let equal = match operation["until"].as_str() {
+        let columns = Self::columns(table, operation.member("columns"))?;
+        let until = operation.member("until");
+        let equal = match until.as_str() {
             Some("==") => true,
             Some("!=") => false,
-            _ => {
-                let found = short(&operation["until"]);
-                return Err(syntax(format!("until: expected == or !=, found {found}")));
-            }
+            _ => return Err(syntax(format!("until: expected == or !=, found {}", short(until)))),
         };
-        let Some(wanted) = operation["rows"].as_array() else {
-            let found = short(&operation["rows"]);
-            return Err(syntax(format!("rows: expected a list of rows, found {found}")));
+        let wanted = operation.member("rows");
+        let Some(list) = wanted.elements() else {
+            return Err(syntax(format!("rows: expected a list of rows, found {}", short(wanted))));
         };
         let names: Vec<String> = match columns {
             Some(names) => names.into_iter().filter(|name| name != "_uuid").collect(),
             None => table.shape.columns().iter().map(|column| column.name.to_string()).collect(),
         };
         let mut expected = HashSet::new();
-        for row in wanted {
-            let row = Row::new(Uuid::nil(), &table.shape, self.columns_of(table, row)?);
+        for row in list {
+            self.put_columns(table, row)?;
+            let row = Row::of_parts(Uuid::nil(), &table.shape, &mut self.parts);
             expected.insert(projected(&row, &names));
         }
-        let rows = self.matching(table, &operation["where"])?;
+        let rows = self.matching(table, operation.member("where"))?;
         let found: HashSet<_> = rows.iter().map(|(_, row)| projected(row, &names)).collect();
         match (found == expected) == equal {
-            true => Ok(json!({})),
+            true => Ok(Outcome::Nothing),
             false => Err((kind::TIMED_OUT, format!("{} rows are there", found.len()))),
         }
     }
@@ -384,15 +402,13 @@ impl View<'_> {
     /// A row without its weak references to rows that will not be there, if it has such.
     fn without_lost(&self, row: &Row) -> Option<Row> {
         let table = TABLES.get(row.table())?;
-        let columns = table.references.iter().zip(row.values()).enumerate();
-        let kept = columns.filter_map(|(column, (reference, datum))| {
-            let target = reference.as_ref().filter(|reference| reference.weak)?;
-            let atoms = datum
-                .atoms()
-                .iter()
-                .filter(|atom| atom.as_uuid().is_none_or(|row| self.exists(&target.table, row)));
-            let atoms: Vec<Atom> = atoms.cloned().collect();
-            (atoms.len() < datum.len()).then(|| (column, Datum::set(atoms)))
+        let weak = table.references.iter().filter(|(_, target)| target.weak);
+        let kept = weak.filter_map(|(column, target)| {
+            let atoms = row.atoms(*column);
+            let there =
+                |atom: &&Atom| atom.as_uuid().is_none_or(|row| self.exists(&target.table, row));
+            let kept: Vec<Atom> = atoms.iter().filter(there).cloned().collect();
+            (kept.len() < atoms.len()).then(|| (*column, Datum::set(kept)))
         });
         let kept: Vec<(usize, Datum)> = kept.collect();
         (!kept.is_empty()).then(|| row.with(&table.shape, kept))

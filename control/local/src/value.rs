@@ -3,10 +3,10 @@
 //! A set of strings may be a single string, as in OVSDB; a reference may name a row that the same
 //! transaction inserts.
 
+use super::document::Json;
+use hashbrown::HashMap;
 use ovn_xdp_ovsdb::row::Column;
 use ovn_xdp_ovsdb::value::{Atom, AtomType, Datum};
-use serde_json::Value;
-use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Rows that the transaction inserts, by `uuid-name`.
@@ -16,7 +16,7 @@ pub type Named = HashMap<String, Uuid>;
 ///
 /// # Errors
 /// What was expected and what is there.
-pub fn datum(json: &Value, column: &Column, named: &Named) -> Result<Datum, String> {
+pub fn datum(json: Json<'_>, column: &Column, named: &Named) -> Result<Datum, String> {
     let datum = unbounded(json, column, named)?;
     match (column.kind.min..=column.kind.max).contains(&datum.len()) {
         true => Ok(datum),
@@ -28,26 +28,30 @@ pub fn datum(json: &Value, column: &Column, named: &Named) -> Result<Datum, Stri
 ///
 /// # Errors
 /// What was expected and what is there.
-pub fn unbounded(json: &Value, column: &Column, named: &Named) -> Result<Datum, String> {
+pub fn unbounded(json: Json<'_>, column: &Column, named: &Named) -> Result<Datum, String> {
     let wrong = || format!("expected {}, found {}", described(column), short(json));
     let (key, value) = (column.kind.key, column.kind.value);
-    match (json.as_array().map(Vec::as_slice), value) {
-        (Some([Value::String(tag), Value::Array(list)]), None) if tag == "set" => {
-            let atoms = list.iter().map(|json| atom(json, key, named)).collect::<Option<Vec<_>>>();
-            let datum = Datum::set(atoms.ok_or_else(wrong)?);
-            match datum.len() == list.len() {
+    let tagged = json.fixed().and_then(|[tag, list]| Some((tag.as_str()?, list.elements()?)));
+    match (tagged, value) {
+        (Some(("set", list)), None) => {
+            let atoms = list.map(|json| atom(json, key, named)).collect::<Option<Vec<_>>>();
+            let atoms = atoms.ok_or_else(wrong)?;
+            let count = atoms.len();
+            let datum = Datum::set(atoms);
+            match datum.len() == count {
                 true => Ok(datum),
                 false => Err(format!("{}: an element is there twice", wrong())),
             }
         }
-        (Some([Value::String(tag), Value::Array(list)]), Some(value)) if tag == "map" => {
-            let pair = |json: &Value| match json.as_array().map(Vec::as_slice) {
-                Some([k, v]) => Some((atom(k, key, named)?, atom(v, value, named)?)),
-                _ => None,
+        (Some(("map", list)), Some(value)) => {
+            let pair = |json: Json<'_>| {
+                let [k, v] = json.fixed()?;
+                Some((atom(k, key, named)?, atom(v, value, named)?))
             };
-            let pairs = list.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+            let pairs = list.map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+            let count = pairs.len();
             let datum = Datum::map(pairs);
-            match datum.len() == list.len() {
+            match datum.len() == count {
                 true => Ok(datum),
                 false => Err(format!("{}: a key is there twice", wrong())),
             }
@@ -57,27 +61,29 @@ pub fn unbounded(json: &Value, column: &Column, named: &Named) -> Result<Datum, 
     }
 }
 
-fn atom(json: &Value, kind: AtomType, named: &Named) -> Option<Atom> {
-    match (kind, json) {
-        (AtomType::Integer, json) => json.as_i64().map(Atom::Integer),
-        (AtomType::Real, json) => json.as_f64().map(Atom::from),
-        (AtomType::Boolean, json) => json.as_bool().map(Atom::Boolean),
-        (AtomType::String, json) => json.as_str().map(Atom::from),
-        (AtomType::Uuid, json) => reference(json, named).map(Atom::Uuid),
+fn atom(json: Json<'_>, kind: AtomType, named: &Named) -> Option<Atom> {
+    match kind {
+        AtomType::Integer => json.as_i64().map(Atom::Integer),
+        AtomType::Real => json.as_f64().map(Atom::from),
+        AtomType::Boolean => json.as_bool().map(Atom::Boolean),
+        AtomType::String => json.as_str().map(Atom::from),
+        AtomType::Uuid => reference(json, named).map(Atom::Uuid),
     }
 }
 
 /// `["uuid", UUID]` or `["named-uuid", NAME]`.
-pub fn reference(json: &Value, named: &Named) -> Option<Uuid> {
-    match json.as_array().map(Vec::as_slice) {
-        Some([Value::String(tag), Value::String(text)]) if tag == "uuid" => {
-            Uuid::try_parse(text).ok()
-        }
-        Some([Value::String(tag), Value::String(name)]) if tag == "named-uuid" => {
-            named.get(name).copied()
-        }
+pub fn reference(json: Json<'_>, named: &Named) -> Option<Uuid> {
+    let [tag, text] = json.fixed()?;
+    match (tag.as_str()?, text.as_str()?) {
+        ("uuid", text) => Uuid::try_parse(text).ok(),
+        ("named-uuid", name) => named.get(name).copied(),
         _ => None,
     }
+}
+
+/// Whether a string is a value of the column as it is.
+pub fn is_text(column: &Column) -> bool {
+    column.kind.key == AtomType::String && column.kind.value.is_none() && column.kind.max >= 1
 }
 
 fn described(column: &Column) -> String {
@@ -91,8 +97,8 @@ fn described(column: &Column) -> String {
 }
 
 /// JSON for a message.
-pub fn short(json: &Value) -> String {
-    let text = json.to_string();
+pub fn short(json: Json<'_>) -> String {
+    let text = json.to_value().to_string();
     match text.char_indices().nth(80) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,

@@ -8,6 +8,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use crate::row::Shape;
 use crate::value::{Atom, Datum};
 
@@ -35,7 +37,7 @@ impl Hash for Common {
 
 /// The value of a column, as a reader meets it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Cell<'a> {
+pub enum Cell<'a> {
     /// One string.
     Text(&'a str),
     /// One integer.
@@ -62,11 +64,25 @@ impl<'a> Cell<'a> {
     }
 
     fn is(self, datum: &Datum) -> bool {
-        match (self, datum) {
-            (Self::Text(text), Datum::One(Atom::String(other))) => *text == **other,
-            (Self::Integer(number), Datum::One(Atom::Integer(other))) => number == *other,
-            (Self::Datum(datum), other) => datum == other,
+        self.is_same(Cell::of(datum))
+    }
+
+    pub(crate) fn is_same(self, other: Cell<'_>) -> bool {
+        match (self, other) {
+            (Self::Text(text), Cell::Text(other)) => text == other,
+            (Self::Integer(number), Cell::Integer(other)) => number == other,
+            (Self::Datum(datum), Cell::Datum(other)) => datum == other,
             _ => false,
+        }
+    }
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Integer(number) => serializer.serialize_i64(*number),
+            Self::Datum(datum) => datum.to_json().serialize(serializer),
         }
     }
 }
@@ -156,22 +172,46 @@ fn put_number(own: &mut Vec<u8>, mut number: u64) {
 
 /// A column of a row's own bytes.
 pub(crate) fn find(mut own: &[u8], column: usize) -> Option<Cell<'_>> {
-    while let Some((&at, rest)) = own.split_first() {
-        if usize::from(at) > column {
-            return None;
-        }
-        let (number, rest) = number(rest)?;
-        let length = if number & 1 == 0 { (number >> 1) as usize } else { 0 };
-        let (text, rest) = rest.split_at_checked(length)?;
-        if usize::from(at) == column {
-            return Some(match number & 1 {
-                0 => Cell::Text(std::str::from_utf8(text).ok()?),
-                _ => Cell::Integer((number >> 1) as i64),
-            });
+    while let Some((at, packed, rest)) = first(own) {
+        if at >= column {
+            return (at == column).then(|| packed.cell())?;
         }
         own = rest;
     }
     None
+}
+
+/// The columns of a row's own bytes, in ascending order.
+pub(crate) fn cells(mut own: &[u8]) -> impl Iterator<Item = (usize, Cell<'_>)> {
+    std::iter::from_fn(move || {
+        let (column, packed, rest) = first(own)?;
+        own = rest;
+        Some((column, packed.cell()?))
+    })
+}
+
+/// A value among a row's own bytes that nobody has looked at yet.
+struct Packed<'a> {
+    number: u64,
+    text: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    fn cell(self) -> Option<Cell<'a>> {
+        Some(match self.number & 1 {
+            0 => Cell::Text(std::str::from_utf8(self.text).ok()?),
+            _ => Cell::Integer((self.number >> 1) as i64),
+        })
+    }
+}
+
+/// The first column of what is left, its value, and the rest.
+fn first(own: &[u8]) -> Option<(usize, Packed<'_>, &[u8])> {
+    let (&column, rest) = own.split_first()?;
+    let (number, rest) = number(rest)?;
+    let length = if number & 1 == 0 { (number >> 1) as usize } else { 0 };
+    let (text, rest) = rest.split_at_checked(length)?;
+    Some((column.into(), Packed { number, text }, rest))
 }
 
 fn number(mut own: &[u8]) -> Option<(u64, &[u8])> {

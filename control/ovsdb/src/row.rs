@@ -11,10 +11,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::intern::Interner;
-use crate::packed::{Cell, Common, Parts, find};
+use crate::packed::{Cell, Common, Parts, cells, find};
 use crate::rows::Identified;
 use crate::schema::{ColumnType, TableSchema};
 use crate::value::{Atom, AtomType, Datum};
@@ -159,6 +160,11 @@ impl Row {
         Self::packed(id, shape, parts, |common| known.common(common))
     }
 
+    /// A row of these parts, which are taken.
+    pub fn of_parts(id: Uuid, shape: &Arc<Shape>, parts: &mut Parts) -> Self {
+        Self::packed(id, shape, parts, Arc::new)
+    }
+
     /// The same row with other values in some columns.
     pub fn with(
         &self,
@@ -166,17 +172,31 @@ impl Row {
         columns: impl IntoIterator<Item = (usize, Datum)>,
     ) -> Self {
         let mut parts = Parts::default();
-        let columns: Vec<(usize, Datum)> = columns.into_iter().collect();
-        for at in 0..shape.columns.len() {
-            match self.cell(at) {
-                _ if columns.iter().any(|(column, _)| *column == at) => {}
-                Cell::Text(text) => parts.text(at, text),
-                other => parts.datum(at, other.datum()),
+        self.put(&mut parts);
+        columns.into_iter().for_each(|(column, datum)| parts.datum(column, datum));
+        self.again(shape, &mut parts)
+    }
+
+    /// Puts the row's columns among parts: of those that come there later, these count.
+    pub fn put(&self, parts: &mut Parts) {
+        for (column, cell) in self.cells() {
+            match cell {
+                Cell::Text(text) => parts.text(column, text),
+                other => parts.datum(column, other.datum()),
             }
         }
-        columns.into_iter().for_each(|(column, datum)| parts.datum(column, datum));
+    }
+
+    /// The columns that are not the default, by their index in the shape: each once, in one pass.
+    pub fn cells(&self) -> impl Iterator<Item = (usize, Cell<'_>)> {
+        let common = self.head().common.values.iter();
+        cells(&self.0.slice).chain(common.map(|(column, datum)| (*column, Cell::of(datum))))
+    }
+
+    /// The same row of these parts, which are taken; it shares with the row what is the same.
+    pub fn again(&self, shape: &Arc<Shape>, parts: &mut Parts) -> Self {
         let old = &self.head().common;
-        Self::packed(self.id(), shape, &mut parts, |common| match common == **old {
+        Self::packed(self.id(), shape, parts, |common| match common == **old {
             true => old.clone(),
             false => Arc::new(common),
         })
@@ -260,6 +280,15 @@ impl Row {
     /// The value of a column, or none if there is no such column.
     pub fn get(&self, column: &str) -> Option<Datum> {
         self.find(column).map(Cell::datum)
+    }
+
+    /// The elements of a column that holds no scalar string or integer, by its index in the shape;
+    /// nothing of others, and of maps.
+    pub fn atoms(&self, column: usize) -> &[Atom] {
+        match self.cell(column) {
+            Cell::Datum(datum) => datum.atoms(),
+            Cell::Text(_) | Cell::Integer(_) => &[],
+        }
     }
 
     fn head(&self) -> &Head {
@@ -436,6 +465,29 @@ impl Row {
             expected,
             found: found.datum(),
         }
+    }
+}
+
+/// The columns of a row that are not what they were, in the notation of ovsdb(5); of a row that is
+/// new, those that are not the default.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference<'a> {
+    /// The row as it is.
+    pub new: &'a Row,
+    /// As it was.
+    pub old: Option<&'a Row>,
+}
+
+impl Serialize for Difference<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.new.shape().columns();
+        let old = |at: usize, column: &'_ Column| match self.old {
+            Some(old) => old.find(&column.name),
+            None => Some(Cell::of(&self.new.shape().columns()[at].default)),
+        };
+        let cells = columns.iter().enumerate().map(|(at, it)| (it, self.new.cell(at), old(at, it)));
+        let changed = cells.filter(|(_, new, old)| old.is_none_or(|old| !old.is_same(*new)));
+        serializer.collect_map(changed.map(|(column, new, _)| (&*column.name, new)))
     }
 }
 

@@ -1,7 +1,11 @@
 //! The commands of the API.
 
+use super::unixctl::Params;
 use crate::daemon::events::Wish;
 use crate::trace::Question;
+use ovn_xdp_local::document::Json;
+use ovn_xdp_local::transaction::Operations;
+use ovn_xdp_local::value::short;
 use serde_json::Value;
 
 /// A command that the daemon understands.
@@ -53,7 +57,7 @@ pub enum Command {
     /// Operations on the local rows.
     Transact {
         /// RFC 7047, section 5.2.
-        operations: Vec<Value>,
+        operations: Operations,
         /// They came as texts, and so does the answer.
         as_text: bool,
     },
@@ -119,6 +123,9 @@ pub const LIST: &str = "The available commands are:
   workers                 [--json]
 ";
 
+/// The command with which local rows are changed.
+pub const TRANSACT: &str = "transact";
+
 /// The name of the database of local rows.
 pub const DATABASE: &str = "OVN_Local";
 
@@ -145,11 +152,11 @@ impl Command {
     ///
     /// # Errors
     /// A text for the user, in the words of OVS.
-    pub fn parse(method: &str, params: Vec<Value>) -> Result<Self, String> {
-        if method == "transact" {
+    pub fn parse(method: &str, params: Params) -> Result<Self, String> {
+        if method == TRANSACT {
             return transact(params);
         }
-        let texts: Option<Vec<&str>> = params.iter().map(Value::as_str).collect();
+        let texts: Option<Vec<&str>> = params.iter().map(Json::as_str).collect();
         let texts = texts
             .ok_or_else(|| format!("command {method:?}: expected a list of texts as params"))?;
         if let Some(section) = Section::named(method) {
@@ -219,29 +226,36 @@ fn read(method: &str, section: Section, texts: &[&str]) -> Result<Command, Strin
 }
 
 /// Operations as objects, or each, or a list of them, as a text.
-fn transact(params: Vec<Value>) -> Result<Command, String> {
-    let as_text = params.iter().all(Value::is_string);
-    let mut operations = Vec::with_capacity(params.len());
-    for (index, param) in params.into_iter().enumerate() {
-        match param {
-            Value::String(name) if index == 0 && name == DATABASE => {}
-            Value::String(text) => match serde_json::from_str(&text) {
-                Ok(Value::Array(list)) if list.first().is_none_or(|first| first == DATABASE) => {
-                    operations.extend(list.into_iter().skip(1));
-                }
-                Ok(Value::Array(list)) => operations.extend(list),
-                Ok(Value::Object(one)) => operations.push(Value::Object(one)),
-                Ok(_) | Err(_) => {
-                    return Err(format!(
-                        "transact: expected operations of RFC 7047 as JSON objects, or lists of \
-                         them, found {}",
-                        ovn_xdp_local::value::short(&Value::String(text))
-                    ));
-                }
-            },
-            other => operations.push(other),
+fn transact(params: Params) -> Result<Command, String> {
+    let names = params.iter().next().is_some_and(|first| first.as_str() == Some(DATABASE));
+    if params.iter().skip(usize::from(names)).all(|param| param.as_str().is_none()) {
+        // With nothing behind it, the name is a text too.
+        let as_text = params.iter().count() == usize::from(names);
+        return Ok(Command::Transact { operations: params.operations(names.into()), as_text });
+    }
+    let as_text = params.iter().all(|param| param.as_str().is_some());
+    let mut operations = Vec::new();
+    for param in params.iter().skip(usize::from(names)) {
+        let Some(text) = param.as_str() else {
+            operations.push(param.to_value());
+            continue;
+        };
+        match serde_json::from_str(text) {
+            Ok(Value::Array(list)) if list.first().is_none_or(|first| first == DATABASE) => {
+                operations.extend(list.into_iter().skip(1));
+            }
+            Ok(Value::Array(list)) => operations.extend(list),
+            Ok(Value::Object(one)) => operations.push(Value::Object(one)),
+            Ok(_) | Err(_) => {
+                return Err(format!(
+                    "transact: expected operations of RFC 7047 as JSON objects, or lists of them, \
+                     found {}",
+                    short(param)
+                ));
+            }
         }
     }
+    let operations = Operations::from(&Value::Array(operations));
     Ok(Command::Transact { operations, as_text })
 }
 
@@ -256,7 +270,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(name: &str, params: &[&str]) -> Result<Command, String> {
-        Command::parse(name, params.iter().map(|text| json!(text)).collect())
+        Command::parse(name, Params::from(&json!(params)))
     }
 
     #[test]
@@ -299,12 +313,21 @@ mod tests {
     #[test]
     fn operations_come_as_objects_as_texts_and_as_ovsdb_client_sends_them() {
         let one = json!({ "op": "comment" });
-        let expected = |as_text| Ok(Command::Transact { operations: vec![one.clone()], as_text });
+        let operations = Operations::from(&json!([one]));
+        let read = |params: Value| Command::parse("transact", Params::from(&params));
+        let expected = |as_text| {
+            let Ok(Command::Transact { operations: found, as_text: text }) = as_text else {
+                panic!("expected a transaction, found {as_text:?}");
+            };
+            (found.iter().collect::<Vec<_>>() == operations.iter().collect::<Vec<_>>(), text)
+        };
         let text = one.to_string();
-        assert_eq!(Command::parse("transact", vec![one.clone()]), expected(false));
-        assert_eq!(Command::parse("transact", vec![json!(DATABASE), one.clone()]), expected(false));
-        assert_eq!(parse("transact", &[&text]), expected(true));
-        assert_eq!(parse("transact", &[&format!("[{text}]")]), expected(true));
-        assert_eq!(parse("transact", &[&format!("[\"OVN_Local\", {text}]")]), expected(true));
+        for params in [json!([one]), json!([DATABASE, one])] {
+            assert_eq!(expected(read(params)), (true, false));
+        }
+        let lists = [format!("[{text}]"), format!("[\"OVN_Local\", {text}]")];
+        for text in lists.iter().chain([&text]) {
+            assert_eq!(expected(parse("transact", &[text])), (true, true));
+        }
     }
 }

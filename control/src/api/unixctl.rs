@@ -4,9 +4,17 @@
 //! "error": null, "id": ID}` or, for an error, with `result` null and the text in `error`. Params
 //! that are no texts are ours; so are answers that are followed by notifications, until the client
 //! closes.
+//!
+//! Requests of a client are carried out in order. Transactions that it sends without waiting are on
+//! their way together, and published together; any other request waits until those before it are
+//! answered, and those after it until it is.
 
+use super::command::TRANSACT;
+use ovn_xdp_local::document::{Document, Json};
+use ovn_xdp_local::transaction::Operations;
 use ovn_xdp_ovsdb::wire::{Frame, Framer};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -18,15 +26,48 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 /// The longest request that is read, bytes.
 pub const LONGEST: usize = 64 << 20;
 
+/// Transactions of a client that are on their way at most.
+const AHEAD: usize = 1024;
+
 /// One command, and where its answer goes.
 #[derive(Debug)]
 pub struct Request {
     /// Its name.
     pub method: String,
     /// Its arguments.
-    pub params: Vec<Value>,
+    pub params: Params,
     /// Takes the answer: a result, or what is wrong, for people a text.
     pub answer: oneshot::Sender<Result<Answer, Value>>,
+}
+
+/// The arguments of a command, where the client's text has them.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Params {
+    document: Document,
+    place: Option<usize>,
+}
+
+impl Params {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Json<'_>> {
+        let list = self.place.and_then(|place| self.document.at(place).elements());
+        list.into_iter().flatten()
+    }
+
+    /// Those behind the first few, as operations of a transaction.
+    pub fn operations(self, but: usize) -> Operations {
+        match self.place {
+            Some(place) => Operations::of(self.document, place, but),
+            None => Operations::default(),
+        }
+    }
+}
+
+impl From<&Value> for Params {
+    /// Of an array.
+    fn from(list: &Value) -> Self {
+        Self { document: Document::from(list), place: Some(0) }
+    }
 }
 
 /// What a command is answered with.
@@ -34,6 +75,8 @@ pub struct Request {
 pub enum Answer {
     /// The result.
     Result(Value),
+    /// The result, as JSON.
+    Written(String),
     /// The result, and then notifications until either side closes: pairs of method and params.
     Stream(Value, mpsc::Receiver<Value>),
 }
@@ -195,37 +238,112 @@ impl Drop for Server {
     }
 }
 
+/// A request that was taken, and is not answered yet.
+struct Taken {
+    id: Value,
+    answer: oneshot::Receiver<Result<Answer, Value>>,
+}
+
+/// What is behind the requests that a client sent so far.
+enum Next {
+    /// More may come.
+    Open,
+    /// A request that waits for those before it to be answered.
+    Held(Document),
+    /// One that those after it wait for.
+    Alone,
+    /// Nothing.
+    End,
+    /// Nothing that could be read.
+    Nonsense(String),
+}
+
 async fn converse(
     mut stream: UnixStream,
     requests: mpsc::Sender<Request>,
     answering: Arc<RwLock<()>>,
 ) {
+    let (mut from, mut to) = stream.split();
     let mut framer = Framer::new(LONGEST);
-    loop {
-        let request = match next_value(&mut stream, &mut framer).await {
-            Ok(Some(request)) => request,
-            Ok(None) => return,
-            Err(wrong) => {
-                let text = refused(&Value::Null, wrong.into());
-                let _ = stream.write_all(text.to_string().as_bytes()).await;
-                return;
+    let mut taken = VecDeque::<Taken>::new();
+    let mut next = Next::Open;
+    let mut guard = None;
+    let events = loop {
+        if taken.is_empty() {
+            guard = None;
+            match std::mem::replace(&mut next, Next::Open) {
+                Next::Open | Next::Alone => {}
+                Next::Held(request) => {
+                    guard = Some(answering.read().await);
+                    taken.push_back(take(request, &requests).await);
+                    next = Next::Alone;
+                }
+                Next::End => return,
+                Next::Nonsense(wrong) => {
+                    let text = refused(&Value::Null, &wrong.into());
+                    let _ = to.write_all(text.as_bytes()).await;
+                    return;
+                }
             }
-        };
-        let _answering = answering.read().await;
-        let id = &request["id"];
-        let (answer, events) = match answer(&request, &requests).await {
-            Ok(Answer::Result(result)) => (answered(id, &result), None),
-            Ok(Answer::Stream(result, events)) => (answered(id, &result), Some(events)),
-            Err(error) => (refused(id, error), None),
-        };
-        if stream.write_all(answer.to_string().as_bytes()).await.is_err() {
-            return;
         }
-        drop(_answering);
-        if let Some(events) = events {
-            return notify(stream, events).await;
+        let listens = matches!(next, Next::Open) && taken.len() < AHEAD;
+        tokio::select! {
+            request = next_document(&mut from, &mut framer), if listens => match request {
+                Ok(Some(request)) => {
+                    let pipelined = request.root().member("method").as_str() == Some(TRANSACT);
+                    if !pipelined {
+                        next = Next::Held(request);
+                        continue;
+                    }
+                    if guard.is_none() {
+                        guard = Some(answering.read().await);
+                    }
+                    taken.push_back(take(request, &requests).await);
+                }
+                Ok(None) => next = Next::End,
+                Err(wrong) => next = Next::Nonsense(wrong),
+            },
+            answers = first_answers(&mut taken), if !taken.is_empty() => {
+                let (text, events) = answers;
+                if to.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+                if let Some(events) = events {
+                    break events;
+                }
+            }
         }
+    };
+    drop(guard);
+    notify(stream, events).await;
+}
+
+/// Waits for the answer to the first request, and takes those that are there already behind it.
+async fn first_answers(taken: &mut VecDeque<Taken>) -> (String, Option<mpsc::Receiver<Value>>) {
+    let mut text = String::new();
+    let Some(first) = taken.front_mut() else { return (text, None) };
+    let mut outcome = (&mut first.answer).await.unwrap_or_else(|_| Err(stopping()));
+    while let Some(Taken { id, .. }) = taken.pop_front() {
+        let mut events = None;
+        text += &match outcome {
+            Ok(Answer::Result(result)) => answered(&id, &result.to_string()),
+            Ok(Answer::Written(result)) => answered(&id, &result),
+            Ok(Answer::Stream(result, stream)) => {
+                events = Some(stream);
+                answered(&id, &result.to_string())
+            }
+            Err(error) => refused(&id, &error),
+        };
+        if events.is_some() {
+            return (text, events);
+        }
+        outcome = match taken.front_mut().map(|next| next.answer.try_recv()) {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(oneshot::error::TryRecvError::Closed)) => Err(stopping()),
+            Some(Err(oneshot::error::TryRecvError::Empty)) | None => break,
+        };
     }
+    (text, None)
 }
 
 /// Notifications until the client closes.
@@ -250,40 +368,49 @@ async fn notify(mut stream: UnixStream, mut events: mpsc::Receiver<Value>) {
     }
 }
 
-fn answered(id: &Value, result: &Value) -> Value {
-    json!({ "id": id, "result": result, "error": null })
+fn answered(id: &Value, result: &str) -> String {
+    format!("{{\"error\":null,\"id\":{id},\"result\":{result}}}")
 }
 
-fn refused(id: &Value, error: Value) -> Value {
-    json!({ "id": id, "result": null, "error": error })
+fn refused(id: &Value, error: &Value) -> String {
+    json!({ "id": id, "result": null, "error": error }).to_string()
 }
 
-async fn answer(request: &Value, requests: &mpsc::Sender<Request>) -> Result<Answer, Value> {
-    let Some(method) = request["method"].as_str() else {
-        return Err("expected a JSON-RPC request with a method".into());
-    };
-    let params = match &request["params"] {
-        Value::Array(list) => list.clone(),
-        Value::Null => Vec::new(),
-        _ => return Err(format!("command {method:?}: expected a list as params").into()),
-    };
+fn stopping() -> Value {
+    "the daemon is stopping".into()
+}
+
+/// Hands a request on; what is wrong with it is its answer.
+async fn take(request: Document, requests: &mpsc::Sender<Request>) -> Taken {
     let (sender, receiver) = oneshot::channel();
-    let request = Request { method: method.to_owned(), params, answer: sender };
-    let stopped = || Err("the daemon is stopping".into());
-    match requests.send(request).await {
-        Ok(()) => receiver.await.unwrap_or_else(|_| stopped()),
-        Err(_) => stopped(),
-    }
+    let id = request.root().member("id").to_value();
+    let params = request.root().member("params");
+    let list = params.elements().is_some();
+    let wrong = match request.root().member("method").as_str() {
+        None => "expected a JSON-RPC request with a method".to_owned(),
+        Some(method) if !list && !params.is_null() => {
+            format!("command {method:?}: expected a list as params")
+        }
+        Some(method) => {
+            let (method, place) = (method.to_owned(), list.then(|| params.place()));
+            let params = Params { document: request, place };
+            // If nobody takes it, nobody answers: the daemon is stopping.
+            let _ = requests.send(Request { method, params, answer: sender }).await;
+            return Taken { id, answer: receiver };
+        }
+    };
+    let _ = sender.send(Err(wrong.into()));
+    Taken { id, answer: receiver }
 }
 
-/// The next JSON value of a stream; none when it ends.
-async fn next_value(
+/// The next object of a stream; none when it ends.
+async fn next_frame(
     stream: &mut (impl AsyncReadExt + Unpin),
     framer: &mut Framer,
-) -> Result<Option<Value>, String> {
+) -> Result<Option<Vec<u8>>, String> {
     loop {
         if let Some(Frame { bytes, .. }) = framer.next_frame().map_err(|error| error.to_string())? {
-            return serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string());
+            return Ok(Some(bytes));
         }
         let buffer = framer.buffer();
         buffer.reserve(64 * 1024);
@@ -292,6 +419,24 @@ async fn next_value(
             Ok(_) => {}
         }
     }
+}
+
+async fn next_document(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    framer: &mut Framer,
+) -> Result<Option<Document>, String> {
+    let Some(bytes) = next_frame(stream, framer).await? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+    Document::read(text).map(Some).map_err(|error| error.to_string())
+}
+
+/// The next JSON value of a stream; none when it ends.
+async fn next_value(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    framer: &mut Framer,
+) -> Result<Option<Value>, String> {
+    let Some(bytes) = next_frame(stream, framer).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string())
 }
 
 /// A conversation with a daemon.
@@ -384,7 +529,7 @@ mod tests {
                 while let Some(request) = requests.recv().await {
                     let outcome = match request.method.as_str() {
                         "echo" => {
-                            let texts = request.params.iter().filter_map(Value::as_str);
+                            let texts = request.params.iter().filter_map(Json::as_str);
                             Ok(texts.collect::<Vec<_>>().join(" ").into())
                         }
                         other => Err(format!("{other:?} is not a valid command").into()),
@@ -446,6 +591,46 @@ mod tests {
             assert_eq!(answer, json!({ "id": id, "result": id, "error": null }));
         }
         task.abort();
+    }
+
+    #[tokio::test]
+    async fn transactions_are_under_way_together_and_answered_in_order_and_others_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let server = Server::bind(&path, None).await.unwrap();
+        let (sender, mut requests) = mpsc::channel::<Request>(4);
+        let serving = tokio::spawn(async move { server.serve(sender).await });
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        let one = |method, id| json!({ "method": method, "params": [], "id": id }).to_string();
+        let all = one(TRANSACT, 1) + &one(TRANSACT, 2) + &one("ports", 3) + &one(TRANSACT, 4);
+        stream.write_all(all.as_bytes()).await.unwrap();
+        // Who only asks sends no more.
+        stream.shutdown().await.unwrap();
+        let first = requests.recv().await.unwrap();
+        let second = requests.recv().await.unwrap();
+        assert!(requests.try_recv().is_err(), "what reads waits for what was changed before");
+        second.answer.send(Ok("b".to_owned().into())).unwrap();
+        first.answer.send(Ok("a".to_owned().into())).unwrap();
+        let third = requests.recv().await.unwrap();
+        assert_eq!(third.method, "ports");
+        assert!(requests.try_recv().is_err());
+        third.answer.send(Err("c".into())).unwrap();
+        let fourth = requests.recv().await.unwrap();
+        fourth.answer.send(Ok(Answer::Written("[7]".to_owned()))).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let answers = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let answers: Vec<Value> = answers.map(Result::unwrap).collect();
+        assert_eq!(
+            answers,
+            [
+                json!({ "id": 1, "result": "a", "error": null }),
+                json!({ "id": 2, "result": "b", "error": null }),
+                json!({ "id": 3, "result": null, "error": "c" }),
+                json!({ "id": 4, "result": [7], "error": null }),
+            ]
+        );
+        serving.abort();
     }
 
     #[tokio::test]

@@ -136,6 +136,10 @@ impl Forward for Forwarder {
         self.0.refresh();
     }
 
+    fn sleep(&mut self) -> bool {
+        self.0.sleep()
+    }
+
     fn from_interface<I: Io>(
         &mut self,
         now: u64,

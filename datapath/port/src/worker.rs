@@ -36,6 +36,10 @@ pub trait Forward: Send {
     /// Takes up what control has published; called before each batch and when woken.
     fn refresh(&mut self);
 
+    /// Whether the worker may sleep now; the next call is [`Forward::refresh`]. False if control has
+    /// published something since the last.
+    fn sleep(&mut self) -> bool;
+
     /// A frame of a workload; `vlan` is the outermost tag, `now` monotonic nanoseconds.
     fn from_interface<I: Io>(
         &mut self,
@@ -239,7 +243,7 @@ impl Seat {
                     statistics.naps.add(1);
                     std::thread::sleep(Duration::from_nanos(nanoseconds));
                 }
-                Rest::Sleep if sockets.has_received() => {}
+                Rest::Sleep if sockets.has_received() || !forward.sleep() => {}
                 Rest::Sleep => {
                     statistics.sleeps.add(1);
                     let from = monotonic();

@@ -97,3 +97,57 @@ fn a_port_that_goes_away_stops_sending_at_once() {
     });
     assert!(host.send(1, &frame).is_empty());
 }
+
+#[test]
+fn a_worker_that_sleeps_runs_what_is_published_and_is_left_alone() {
+    let publisher = Publisher::new();
+    let (calls, told) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let woken = Arc::clone(&calls);
+    let reader = publisher.join(move || {
+        woken.fetch_add(1, Ordering::Relaxed);
+    });
+    let progress = Arc::clone(&told);
+    publisher.on_progress(move || {
+        progress.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut known = reader.current();
+    assert!(reader.sleep(&known));
+    let number = publisher.publish(Generation::default());
+    assert_eq!(publisher.seen_by_all(), number);
+    assert_eq!((calls.load(Ordering::Relaxed), told.load(Ordering::Relaxed)), (0, 1));
+    assert!(reader.refresh(&mut known));
+    assert_eq!(known.number, number);
+
+    publisher.publish(Generation::default());
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert!(!reader.sleep(&known), "there is something to take up first");
+    assert_eq!(publisher.seen_by_all(), number);
+    assert!(reader.refresh(&mut known));
+    assert!(reader.sleep(&known));
+    assert_eq!(publisher.seen_by_all(), number + 1);
+}
+
+/// However the two interleave: what control is told that a worker runs is what the worker takes up
+/// when it looks next, or something newer.
+#[test]
+fn a_worker_never_wakes_to_an_older_generation_than_it_was_said_to_run() {
+    const GENERATIONS: u64 = 20_000;
+    let publisher = Publisher::new();
+    let reader = publisher.join(|| {});
+    let said = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut known = reader.current();
+            while known.number < GENERATIONS {
+                let _ = reader.sleep(&known);
+                let before = said.load(Ordering::SeqCst);
+                reader.refresh(&mut known);
+                assert!(known.number >= before, "{} after {before}", known.number);
+            }
+        });
+        for _ in 0..GENERATIONS {
+            publisher.publish(Generation::default());
+            said.fetch_max(publisher.seen_by_all(), Ordering::SeqCst);
+        }
+    });
+}

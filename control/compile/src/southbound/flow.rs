@@ -3,7 +3,9 @@
 use super::{BadRow, Reader, Record};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_ovsdb::Row;
+use ovn_xdp_ovsdb::packed::Cell;
 use ovn_xdp_ovsdb::rows::Identified;
+use ovn_xdp_ovsdb::value::{Atom, Datum};
 use uuid::Uuid;
 
 /// Tables of one pipeline, more than any version has: `next` of OVN 26.03 goes up to 34 (ACT-P4).
@@ -115,24 +117,67 @@ impl Record for LogicalFlow {
     ];
 
     fn from_row(uuid: Uuid, row: &Row) -> Result<Self, BadRow> {
-        let read = Reader::new::<Self>(uuid, row);
-        match row.string("pipeline").map_err(|error| read.column(error))? {
-            "ingress" | EGRESS => {}
-            other => return Err(read.value("pipeline", "ingress or egress", other)),
+        if !is_good(row) {
+            judge(uuid, row)?;
         }
-        for column in ["match", "actions"] {
-            row.string(column).map_err(|error| read.column(error))?;
-        }
-        for column in ["tags", "external_ids"] {
-            row.map(column).map_err(|error| read.column(error))?;
-        }
-        read.optional_string("controller_meter")?;
-        read.optional_uuid("logical_datapath")?;
-        read.optional_uuid("logical_dp_group")?;
-        read.number("table_id", "0..63", |id: u8| (id < TABLES).then_some(id))?;
-        read.number("priority", "0..65535", Some::<u16>)?;
         Ok(Self(if row.id() == uuid { row.clone() } else { row.as_row(uuid) }))
     }
+}
+
+/// Whether a row holds what it must, found out in one pass. What is not seen here may be good still.
+fn is_good(row: &Row) -> bool {
+    let columns = row.shape().columns();
+    let strings = |datum: &Datum| {
+        let mut pairs = datum.pairs().iter();
+        matches!(datum, Datum::Map(_))
+            && pairs.all(|(key, value)| key.as_str().is_some() && value.as_str().is_some())
+    };
+    let mut seen = 0;
+    for (column, cell) in row.cells() {
+        let good = match (&*columns[column].name, cell) {
+            ("pipeline", Cell::Text(text)) => {
+                seen += 1;
+                text == EGRESS || text == "ingress"
+            }
+            ("match" | "actions", Cell::Text(_)) => {
+                seen += 1;
+                true
+            }
+            ("priority", Cell::Integer(number)) => u16::try_from(number).is_ok(),
+            ("table_id", Cell::Integer(number)) => (0..TABLES.into()).contains(&number),
+            ("controller_meter", Cell::Text(_)) => true,
+            ("logical_datapath" | "logical_dp_group", Cell::Datum(datum)) => {
+                matches!(datum, Datum::One(Atom::Uuid(_)))
+            }
+            ("tags" | "external_ids", Cell::Datum(datum)) => strings(datum),
+            _ => false,
+        };
+        if !good {
+            return false;
+        }
+    }
+    seen == 3 && row.has("priority") && row.has("table_id")
+}
+
+/// What is wrong with a row, if anything is.
+fn judge(uuid: Uuid, row: &Row) -> Result<(), BadRow> {
+    let read = Reader::new::<LogicalFlow>(uuid, row);
+    match row.string("pipeline").map_err(|error| read.column(error))? {
+        "ingress" | EGRESS => {}
+        other => return Err(read.value("pipeline", "ingress or egress", other)),
+    }
+    for column in ["match", "actions"] {
+        row.string(column).map_err(|error| read.column(error))?;
+    }
+    for column in ["tags", "external_ids"] {
+        row.map(column).map_err(|error| read.column(error))?;
+    }
+    read.optional_string("controller_meter")?;
+    read.optional_uuid("logical_datapath")?;
+    read.optional_uuid("logical_dp_group")?;
+    read.number("table_id", "0..63", |id: u8| (id < TABLES).then_some(id))?;
+    read.number("priority", "0..65535", Some::<u16>)?;
+    Ok(())
 }
 
 /// Datapaths that have flows in common (SB-08).

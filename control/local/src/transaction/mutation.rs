@@ -6,35 +6,37 @@ impl View<'_> {
     pub(super) fn mutate(
         &mut self,
         table: &'static Table,
-        operation: &Value,
-    ) -> Result<Value, Failure> {
-        let rows = self.matching(table, &operation["where"])?;
-        let Some(mutations) = operation["mutations"].as_array() else {
+        operation: Json<'_>,
+    ) -> Result<Outcome, Failure> {
+        let rows = self.matching(table, operation.member("where"))?;
+        let list = operation.member("mutations");
+        let Some(mutations) = list.elements() else {
             return Err(syntax(format!(
                 "mutations: expected a list of [COLUMN, MUTATOR, VALUE], found {}",
-                short(&operation["mutations"])
+                short(list)
             )));
         };
         for (uuid, row) in &rows {
             let mut values = row.values();
-            for mutation in mutations {
+            for mutation in mutations.clone() {
                 let (index, datum) = self.mutation(table, &values, mutation)?;
                 values[index] = datum;
             }
             self.touch(table, *uuid, Some(row.with(&table.shape, values.into_iter().enumerate())));
         }
-        Ok(json!({ "count": rows.len() }))
+        Ok(Outcome::Count(rows.len()))
     }
 
     fn mutation(
         &self,
         table: &'static Table,
         values: &[Datum],
-        json: &Value,
+        json: Json<'_>,
     ) -> Result<(usize, Datum), Failure> {
-        let Some([Value::String(name), Value::String(mutator), value]) =
-            json.as_array().map(Vec::as_slice)
-        else {
+        let texts = json.fixed().and_then(|[column, mutator, value]| {
+            Some((column.as_str()?, mutator.as_str()?, value))
+        });
+        let Some((name, mutator, value)) = texts else {
             return Err(syntax(format!(
                 "mutations: expected [COLUMN, MUTATOR, VALUE], found {}",
                 short(json)
@@ -49,10 +51,11 @@ impl View<'_> {
             ));
         }
         let old = &values[index];
-        let keys = mutator == "delete" && value[0] == "set" && column.kind.value.is_some();
-        if keys {
+        let keys = value.fixed().filter(|[tag, _]| tag.as_str() == Some("set"));
+        if let Some([_, keys]) = keys.filter(|_| mutator == "delete" && column.kind.value.is_some())
+        {
             let gone: Vec<&str> =
-                value[1].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                keys.elements().into_iter().flatten().filter_map(Json::as_str).collect();
             let kept = old
                 .pairs()
                 .iter()
@@ -62,7 +65,7 @@ impl View<'_> {
         let change = value::unbounded(value, column, &self.named)
             .map_err(|wrong| self.wrong_value(name, value, wrong))?;
         let map = column.kind.value.is_some();
-        let datum = match (mutator.as_str(), map) {
+        let datum = match (mutator, map) {
             ("insert", false) => Datum::set(old.atoms().iter().chain(change.atoms()).cloned()),
             ("delete", false) => {
                 let gone = change.atoms();

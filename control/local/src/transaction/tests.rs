@@ -1,13 +1,14 @@
 use super::*;
+use serde_json::json;
 
 fn nobody(_: &str, _: Uuid) -> bool {
     false
 }
 
 fn run(database: &mut Database, operations: Value) -> Result<Vec<Value>, Refusal> {
-    let staged = stage(database, operations.as_array().unwrap(), &nobody)?;
+    let staged = stage(database, &Operations::from(&operations), &nobody)?;
     database.apply(&staged.changes);
-    Ok(staged.results)
+    Ok(staged.outcomes.iter().map(|outcome| serde_json::to_value(outcome).unwrap()).collect())
 }
 
 /// A switch with a port, a group and a flow.
@@ -75,7 +76,7 @@ fn a_port_that_goes_leaves_its_multicast_groups_and_a_datapath_the_groups_of_dat
     let delete = |table: &str, column: &str, value: Value| json!([{ "op": "delete", "table": table, "where": [[column, "==", value]] }]);
     let staged = stage(
         &database,
-        delete("Port_Binding", "logical_port", json!("vm1")).as_array().unwrap(),
+        &Operations::from(&delete("Port_Binding", "logical_port", json!("vm1"))),
         &nobody,
     )
     .unwrap();
@@ -210,6 +211,5 @@ fn a_row_may_keep_the_uuid_that_its_user_gives_it_but_no_other_rows() {
     let error = run(&mut database, insert.clone()).unwrap_err();
     assert!(error.details.contains("is a row that exists"), "{error}");
     let southbound = |table: &str, row: Uuid| table == "Port_Binding" && row == Uuid::from_u128(7);
-    let operations = insert.as_array().unwrap().clone();
-    assert!(stage(&Database::default(), &operations, &southbound).is_err());
+    assert!(stage(&Database::default(), &Operations::from(&insert), &southbound).is_err());
 }

@@ -5,9 +5,9 @@ use ovn_xdp_compile::{Compiler, Identity, LocalPort, dump};
 use ovn_xdp_datapath::key::InterfaceId;
 use ovn_xdp_local::Database;
 use ovn_xdp_local::database::inverse;
-use ovn_xdp_local::transaction::stage;
+use ovn_xdp_local::document::Document;
+use ovn_xdp_local::transaction::{Operations, stage};
 use ovn_xdp_ovsdb::wire::Framer;
-use serde_json::Value;
 
 fn compiler() -> Compiler {
     let mut compiler = Compiler::new(Identity { chassis: "hv1".into() });
@@ -18,7 +18,7 @@ fn compiler() -> Compiler {
 }
 
 /// What a client's transaction does, as the daemon carries it out.
-fn transact(database: &mut Database, compiler: &mut Compiler, operations: &[Value]) -> bool {
+fn transact(database: &mut Database, compiler: &mut Compiler, operations: &Operations) -> bool {
     let Ok(staged) = stage(database, operations, &|table, row| compiler.knows(table, row)) else {
         return false;
     };
@@ -38,10 +38,13 @@ pub fn requests(stream: &[u8]) {
     let mut database = Database::default();
     let mut running = compiler();
     while let Ok(Some(frame)) = framer.next_frame() {
-        let Ok(request) = serde_json::from_slice::<Value>(&frame.bytes) else { continue };
-        let Some(operations) = request["params"].as_array() else { continue };
+        let Ok(text) = String::from_utf8(frame.bytes) else { continue };
+        let Ok(request) = Document::read(text) else { continue };
+        let Some(params) = request.root().get("params") else { continue };
+        let place = params.place();
+        let operations = Operations::of(request, place, 0);
         let before = dump(&running.publish());
-        let taken = transact(&mut database, &mut running, operations);
+        let taken = transact(&mut database, &mut running, &operations);
         let after = dump(&running.publish());
         if taken {
             assert_eq!(running.skipped().count(), 0);

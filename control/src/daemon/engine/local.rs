@@ -1,8 +1,8 @@
 //! The local rows of a chassis: given by the control API, compiled beside the Southbound's.
 //!
-//! A transaction is staged, handed to the compiler, verified, and written to the file; only then is
-//! it told to the claims, and published with the next generation. What is refused is taken back
-//! before anything was published. A row of the Southbound DB that comes later with the same name or
+//! A transaction is staged, handed to the compiler, and verified. Those that came since the last turn
+//! are written to the file together; only then are they told to the claims, and published with the
+//! next generation. What is refused is taken back before anything was published. A row of the Southbound DB that comes later with the same name or
 //! key wins: the local row, and those that refer to it, are put aside until it is gone.
 
 use super::Engine;
@@ -12,9 +12,8 @@ use crate::southbound::learn::{Learning, Names};
 use ovn_xdp_datapath::learn::Learned;
 use ovn_xdp_local::database::{Database, identities, inverse, references};
 use ovn_xdp_local::store::Store;
-use ovn_xdp_local::transaction::{Refusal, kind, stage};
+use ovn_xdp_local::transaction::{Operations, Outcome, Refusal, kind, stage};
 use ovn_xdp_ovsdb::replica::Change;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use uuid::Uuid;
@@ -29,8 +28,18 @@ pub struct Local {
     /// What was learned of local datapaths; it is never written to the Southbound DB.
     pub learning: Learning,
     store: Option<Store>,
+    /// Transactions that are not in the file yet.
+    open: Vec<Executed>,
     /// Rows whose name or key a row of the Southbound DB has: that row, and what it is.
     claimed: HashMap<Uuid, (Uuid, String)>,
+}
+
+/// What a transaction did.
+#[derive(Debug)]
+struct Executed {
+    changes: Vec<Change>,
+    /// What of [`Local::claimed`] it was the end of.
+    unclaimed: Vec<(Uuid, (Uuid, String))>,
 }
 
 impl<C: Compiler, P: Ports> Engine<C, P> {
@@ -42,16 +51,20 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
     }
 
     /// Executes a transaction on the local rows: a result for each operation. What it changes is in
-    /// the generation that the next turn publishes.
+    /// the generation that the next turn publishes after [`Engine::commit_local`].
     ///
     /// # Errors
     /// What is wrong; then nothing was changed.
-    pub fn transact(&mut self, operations: &[Value], now: Duration) -> Result<Vec<Value>, Refusal> {
+    pub fn transact(
+        &mut self,
+        operations: &Operations,
+        now: Duration,
+    ) -> Result<Vec<Outcome>, Refusal> {
         let compiler = &self.compiler;
         let staged =
             stage(&self.local.database, operations, &|table, row| compiler.knows(table, row))?;
         if staged.changes.is_empty() {
-            return Ok(staged.results);
+            return Ok(staged.outcomes);
         }
         if let Some(frozen) = &self.frozen {
             return Err(Refusal::whole("not allowed", frozen.to_string()));
@@ -59,25 +72,45 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
         self.compiler.apply(&staged.changes);
         if let Err(objection) = self.compiler.verify(&staged.changes) {
             self.take_back(&staged.changes);
-            return Err(staged.refuse(objection.row, kind::CONSTRAINT, objection.reason));
-        }
-        let Local { store, database, .. } = &mut self.local;
-        if let Some(store) = store
-            && let Err(error) = store.append(&staged.changes, database)
-        {
-            self.take_back(&staged.changes);
-            return Err(Refusal::whole("I/O error", error.to_string()));
+            let (row, reason) = (objection.row, objection.reason);
+            return Err(staged.refuse(operations, row, kind::CONSTRAINT, reason));
         }
         self.local.database.apply(&staged.changes);
         self.tell_claims(&staged.changes, now);
         self.stale = true;
+        let mut unclaimed = Vec::new();
         if !self.local.claimed.is_empty() {
-            for change in &staged.changes {
-                self.local.claimed.remove(&change.row);
-            }
+            let claimed = &mut self.local.claimed;
+            let rows = staged.changes.iter().map(|change| change.row);
+            unclaimed.extend(rows.filter_map(|row| claimed.remove_entry(&row)));
             self.put_aside(now);
         }
-        Ok(staged.results)
+        self.local.open.push(Executed { changes: staged.changes, unclaimed });
+        Ok(staged.outcomes)
+    }
+
+    /// Puts the transactions that were executed since the last time into the file: all, or none.
+    ///
+    /// # Errors
+    /// What is in the way; then nothing was changed by any of them.
+    pub fn commit_local(&mut self, now: Duration) -> Result<(), Refusal> {
+        let open = std::mem::take(&mut self.local.open);
+        let Local { store: Some(store), database, .. } = &mut self.local else { return Ok(()) };
+        if open.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<&[Change]> = open.iter().map(|executed| &*executed.changes).collect();
+        let Err(error) = store.append(&changes, database) else { return Ok(()) };
+        for Executed { changes, unclaimed } in open.into_iter().rev() {
+            let back = inverse(&changes);
+            self.local.database.apply(&back);
+            self.follow_local(&back, now);
+            self.local.claimed.extend(unclaimed);
+        }
+        if !self.local.claimed.is_empty() {
+            self.put_aside(now);
+        }
+        Err(Refusal::whole("I/O error", error.to_string()))
     }
 
     /// Rows of the Southbound DB changed: some may have taken, or given back, what local rows have.

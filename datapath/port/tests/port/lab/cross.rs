@@ -53,6 +53,10 @@ impl Cross {
 impl Forward for Cross {
     fn refresh(&mut self) {}
 
+    fn sleep(&mut self) -> bool {
+        true
+    }
+
     fn from_interface<I: Io>(
         &mut self,
         _now: u64,

@@ -46,6 +46,10 @@ impl Tunnel {
 impl Forward for Tunnel {
     fn refresh(&mut self) {}
 
+    fn sleep(&mut self) -> bool {
+        true
+    }
+
     fn from_interface<I: Io>(
         &mut self,
         _now: u64,
