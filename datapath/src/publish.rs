@@ -56,21 +56,43 @@ pub struct Interface {
     pub children: Children,
 }
 
-/// Children of one interface by VLAN tag: one array access, whatever their number.
+/// Children of one interface by VLAN tag: two array accesses, whatever their number. Only the blocks
+/// of tags that are in use are there, because a VM has a few containers as a rule.
 #[derive(Clone, Debug, Default)]
-pub struct Children(Option<Arc<[Option<Attachment>; 4096]>>);
+pub struct Children(Option<Arc<[Option<Arc<Block>>; VLANS / BLOCK]>>);
+
+/// Children with neighbouring tags.
+type Block = [Option<Attachment>; BLOCK];
+
+/// VLAN tags.
+const VLANS: usize = 4096;
+
+/// Tags of a block.
+const BLOCK: usize = 64;
 
 impl Children {
     /// The child with this tag.
     #[inline]
     pub fn get(&self, tag: VlanId) -> Option<Attachment> {
-        self.0.as_ref().and_then(|table| table[usize::from(tag.get())])
+        let (block, at) = Self::place(tag);
+        self.0.as_ref()?[block].as_ref()?[at]
     }
 
     /// Replaces the child with this tag.
     pub fn set(&mut self, tag: VlanId, child: Option<Attachment>) {
-        let table = self.0.get_or_insert_with(|| Arc::new([None; 4096]));
-        Arc::make_mut(table)[usize::from(tag.get())] = child;
+        let (block, at) = Self::place(tag);
+        let blocks = self.0.get_or_insert_with(|| Arc::new([const { None }; VLANS / BLOCK]));
+        let block = &mut Arc::make_mut(blocks)[block];
+        let children = block.get_or_insert_with(|| Arc::new([None; BLOCK]));
+        Arc::make_mut(children)[at] = child;
+        if children.iter().all(Option::is_none) {
+            *block = None;
+        }
+    }
+
+    fn place(tag: VlanId) -> (usize, usize) {
+        let tag = usize::from(tag.get());
+        (tag / BLOCK, tag % BLOCK)
     }
 }
 
