@@ -328,6 +328,7 @@ impl Compiler {
                 enter(made);
             }
         }
+        entering.finish(*readers, flows.len());
     }
 
     fn attach_interfaces(&mut self) {

@@ -37,10 +37,24 @@ struct Tables {
 
 /// One table.
 #[derive(Default, Debug)]
-struct Stage {
+pub(crate) struct Stage {
     rules: Rules,
+    /// Rules that are new or other than before, until they are entered.
+    coming: Vec<Rule>,
     table: Arc<Table>,
     stale: bool,
+}
+
+impl Stage {
+    /// Enters what is coming.
+    pub(crate) fn enter(&mut self) {
+        self.rules.extend(std::mem::take(&mut self.coming));
+    }
+
+    /// How many rules are coming.
+    pub(crate) fn coming(&self) -> usize {
+        self.coming.len()
+    }
 }
 
 impl Local {
@@ -75,7 +89,14 @@ impl Local {
         removed
     }
 
-    /// Puts in what came of compiling a flow; returns whether that changes a table.
+    /// Tables that rules are coming to.
+    pub(crate) fn coming(&mut self) -> impl Iterator<Item = &mut Stage> {
+        let stages = self.ingress.under_way.iter_mut().chain(&mut self.egress.under_way);
+        stages.filter(|stage| !stage.coming.is_empty())
+    }
+
+    /// Puts in what came of compiling a flow, which is entered before anything else happens; returns
+    /// whether that changes a table.
     pub(crate) fn set(
         &mut self,
         (pipeline, table): (Pipeline, u8),
@@ -107,7 +128,7 @@ impl Local {
         } else if stage.rules.get(rule.flow()).is_some_and(|known| *known == rule) {
             false
         } else {
-            stage.rules.insert(rule);
+            stage.coming.push(rule);
             true
         };
         stage.stale |= changed;

@@ -6,7 +6,7 @@
 //! only be made by one; a flow that names such a set is left for later.
 
 use crate::database::Database;
-use crate::local::Local;
+use crate::local::{Local, Stage};
 use crate::locality::Own;
 use crate::names::{Name, Names};
 use crate::sets::{Access, Sets};
@@ -17,9 +17,9 @@ use ovn_xdp_datapath::classify::Rule;
 use ovn_xdp_datapath::key::FlowId;
 use ovn_xdp_datapath::program::Pipeline;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 /// One flow in some datapaths.
@@ -60,6 +60,29 @@ impl Entering<'_> {
                 self.touched.insert(datapath);
             }
         }
+    }
+
+    /// Makes tables of what was taken, a table by each core if it is of many flows.
+    pub(crate) fn finish(self, readers: Readers, flows: usize) {
+        /// Flows for which a thread pays.
+        const MANY: usize = 512;
+        if readers.many < 2 || flows < readers.many * readers.fewest.max(MANY) {
+            for datapath in &*self.touched {
+                let local = self.locals.get_mut(datapath);
+                local.into_iter().flat_map(Local::coming).for_each(Stage::enter);
+            }
+            return;
+        }
+        let mut stages: Vec<_> = self.locals.values_mut().flat_map(Local::coming).collect();
+        // Taken from the end: the largest first.
+        stages.sort_by_key(|stage| stage.coming());
+        let stages = Mutex::new(stages);
+        let next = || stages.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        std::thread::scope(|scope| {
+            for _ in 0..readers.many {
+                scope.spawn(|| std::iter::from_fn(next).for_each(Stage::enter));
+            }
+        });
     }
 }
 

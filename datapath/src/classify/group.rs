@@ -359,6 +359,21 @@ impl Group {
         new
     }
 
+    /// Enters many clauses that are not there and that a hash alone finds, of a group without crowds.
+    pub(super) fn extend(
+        &mut self,
+        candidates: impl Iterator<Item = (u64, Candidate)>,
+        pairs: u32,
+    ) {
+        self.pairs |= pairs;
+        self.candidates.extend(candidates);
+    }
+
+    /// Whether there are many clauses of one hash.
+    pub(super) fn has_crowds(&self) -> bool {
+        self.crowds.len() != 0
+    }
+
     /// Takes a clause out; false if it is not there.
     pub(super) fn remove(&mut self, hash: u64, choice: &Choice, key: (Rank, u32)) -> bool {
         let Some(mut spread) = self.spread.remove(hash, |it| it.hash.cmp(&hash)) else {

@@ -4,9 +4,9 @@
 //! many, are therefore looked up together, on a [`Screen`].
 
 use super::group::{Candidate, FEW, Group};
-use super::plan::{self, Look, Plan};
+use super::plan::{self, Choice, Look, Plan};
 use super::screen::{Row, Screen};
-use super::{Literal, Rank, Rule};
+use super::{Literal, Rank, Rule, order};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,44 +36,86 @@ pub(super) struct Groups {
 impl Groups {
     /// Enters a clause of a rule, and where it starts; `pairs` are the pairs of a field and sets that
     /// it names.
-    pub(super) fn insert(
-        &mut self,
-        rule: &Rule,
-        order: u32,
-        (start, clause): (u32, &[Literal]),
-        pairs: u32,
-    ) {
+    pub(super) fn insert(&mut self, rule: &Rule, (start, clause): (u32, &[Literal]), pairs: u32) {
         let plan = Plan::new(clause);
+        let candidate = Candidate::new(rule, order(rule), start);
         for entry in &plan.entries {
-            let is_few = self.few.contains_key(&entry.look);
-            let is_new = !is_few && !self.hashed.contains_key(&entry.look);
-            // With a screen in use a new group starts on it.
-            let is_few = is_few || is_new && !self.few.is_empty();
-            let home = if is_few { &mut self.few } else { &mut self.hashed };
-            let building = match home.get_mut(&entry.look) {
-                Some(building) => building,
-                None => {
-                    let look = Arc::new(entry.look.clone());
-                    home.entry(Arc::clone(&look)).or_insert(Building::new(look))
+            self.enter(entry, &plan.choice, candidate.clone(), pairs);
+        }
+    }
+
+    fn enter(&mut self, entry: &plan::Entry, choice: &Choice, candidate: Candidate, pairs: u32) {
+        let is_few = self.few.contains_key(&entry.look);
+        let is_new = !is_few && !self.hashed.contains_key(&entry.look);
+        // With a screen in use a new group starts on it.
+        let is_few = is_few || is_new && !self.few.is_empty();
+        let home = if is_few { &mut self.few } else { &mut self.hashed };
+        let building = Building::of(home, &entry.look);
+        let group = Arc::make_mut(&mut building.group);
+        let order = candidate.order;
+        if !group.insert(entry.hash, choice, candidate.clone(), pairs) {
+            return;
+        }
+        *building.orders.entry(order).or_default() += 1;
+        group.best = group.best.min(order);
+        if !is_few {
+            if is_new && self.hashed.len() > MOST_HASHED {
+                self.gather();
+            }
+        } else if group.entries() > 2 * FEW || !group.is_few() && !group.look.pivots.is_empty() {
+            self.grow(&entry.look);
+        } else {
+            self.screen.insert(Row { candidate, id: entry.id(), pairs });
+        }
+    }
+
+    /// Enters clauses of rules that are not there yet, and where each starts: what a hash alone finds
+    /// is entered at once, if it is much of one group.
+    pub(super) fn extend<'a>(
+        &mut self,
+        clauses: impl Iterator<Item = (&'a Rule, (u32, &'a [Literal]), u32)>,
+    ) {
+        let mut plain: HashMap<Look, Vec<(u64, Candidate, u32)>> = HashMap::new();
+        let mut others = Vec::new();
+        for (rule, (start, clause), pairs) in clauses {
+            let Plan { entries, choice, rest } = Plan::new(clause);
+            let candidate = Candidate::new(rule, order(rule), start);
+            for entry in entries {
+                let candidate = candidate.clone();
+                if choice.is_empty() && rest.is_empty() {
+                    plain.entry(entry.look).or_default().push((entry.hash, candidate, pairs));
+                } else {
+                    others.push((entry, choice.clone(), candidate, pairs));
                 }
-            };
-            let group = Arc::make_mut(&mut building.group);
-            let candidate = Candidate::new(rule, order, start);
-            if !group.insert(entry.hash, &plan.choice, candidate.clone(), pairs) {
+            }
+        }
+        for (look, mut candidates) in plain {
+            let known = self.hashed.get(&look);
+            let are_many = candidates.len() > 2 * FEW && !self.few.contains_key(&look);
+            if !are_many || known.is_some_and(|known| known.group.has_crowds()) {
+                others.extend(candidates.into_iter().filter_map(|(hash, candidate, pairs)| {
+                    let entries = Plan::new(candidate.clause()).entries.into_iter();
+                    let mut here = entries.filter(|it| it.look == look && it.hash == hash);
+                    Some((here.next()?, Choice::new(), candidate.clone(), pairs))
+                }));
                 continue;
             }
-            *building.orders.entry(order).or_default() += 1;
-            group.best = group.best.min(order);
-            if !is_few {
-                if is_new && self.hashed.len() > MOST_HASHED {
-                    self.gather();
-                }
-            } else if group.entries() > 2 * FEW || !group.is_few() && !group.look.pivots.is_empty()
-            {
-                self.grow(&entry.look);
-            } else {
-                self.screen.insert(Row { candidate, id: entry.id(), pairs });
+            candidates.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+            candidates.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
+            let building = Building::of(&mut self.hashed, &look);
+            let group = Arc::make_mut(&mut building.group);
+            for (_, Candidate { order, .. }, _) in &candidates {
+                group.best = group.best.min(*order);
+                *building.orders.entry(*order).or_default() += 1;
             }
+            let pairs = candidates.iter().fold(0, |all, (.., pairs)| all | pairs);
+            group.extend(candidates.into_iter().map(|(hash, one, _)| (hash, one)), pairs);
+        }
+        for (entry, choice, candidate, pairs) in others {
+            self.enter(&entry, &choice, candidate, pairs);
+        }
+        if self.hashed.len() > MOST_HASHED {
+            self.gather();
         }
     }
 
@@ -155,8 +197,14 @@ impl Groups {
 }
 
 impl Building {
-    fn new(look: Arc<Look>) -> Self {
-        Self { group: Arc::new(Group::new(look)), orders: BTreeMap::new() }
+    /// The group that looks so, which may be a new one.
+    fn of<'a>(home: &'a mut HashMap<Arc<Look>, Self>, look: &Look) -> &'a mut Self {
+        let known = home.get_key_value(look).map(|(look, _)| Arc::clone(look));
+        let look = known.unwrap_or_else(|| Arc::new(look.clone()));
+        home.entry(look).or_insert_with_key(|look| Self {
+            group: Arc::new(Group::new(Arc::clone(look))),
+            orders: BTreeMap::new(),
+        })
     }
 
     /// Its clauses, as a screen has them.

@@ -8,7 +8,7 @@ use super::guarded::Looking;
 use super::plan::Pair;
 use super::table::{Shape, Table};
 use super::trie::{Entry, Trie};
-use super::{Rank, Rule, SPREAD, Values, order};
+use super::{Literal, Rank, Rule, SPREAD, Values, order};
 use crate::cache::mix;
 use crate::key::FlowId;
 use std::cmp::Ordering;
@@ -121,12 +121,55 @@ impl Rules {
         }
         self.note_pairs(&rule);
         if self.hashed {
-            self.enter(&rule);
+            for (rule, clause, pairs) in clauses(&self.pairs, std::iter::once(&rule)) {
+                self.groups.insert(rule, clause, pairs);
+            }
         } else if self.is_large() {
-            self.hashed = true;
-            let rules: Vec<_> = self.by_flow.iter().map(|it| it.0.clone()).collect();
-            rules.iter().for_each(|rule| self.enter(rule));
+            self.hash();
         }
+    }
+
+    /// Puts rules in. It comes to the same as to insert one after the other, at less cost if they
+    /// are many.
+    pub fn extend(&mut self, rules: Vec<Rule>) {
+        /// Fewer are as well inserted.
+        const MANY: usize = 64;
+        if rules.len() < MANY {
+            return rules.into_iter().for_each(|rule| self.insert(rule));
+        }
+        let known = |rule: &Rule| self.get(rule.flow()).is_some();
+        let (known, mut new): (Vec<_>, Vec<_>) = rules.into_iter().partition(known);
+        known.into_iter().for_each(|rule| self.insert(rule));
+        new.sort_by_key(Rule::flow);
+        new.dedup_by(|later, one| {
+            // The last of a flow counts.
+            let same = later.flow() == one.flow();
+            if same {
+                std::mem::swap(later, one);
+            }
+            same
+        });
+        let by_flow = new.iter().map(|rule| (flow_hash(rule.flow()), ByFlow(rule.clone())));
+        self.by_flow.extend(by_flow);
+        for rule in &new {
+            self.literals += literals(rule);
+            self.looking.insert(rule);
+            if rule.holds_always() {
+                self.always.insert(Ranked(rule.clone()));
+            }
+            self.note_pairs(rule);
+        }
+        if self.hashed {
+            self.groups.extend(clauses(&self.pairs, new.iter()));
+        } else if self.is_large() {
+            self.hash();
+        }
+    }
+
+    /// Hashes all rules, which are too many to be tried one after the other.
+    fn hash(&mut self) {
+        self.hashed = true;
+        self.groups.extend(clauses(&self.pairs, self.by_flow.iter().map(|it| &it.0)));
     }
 
     /// Takes the rule of a flow out.
@@ -183,22 +226,6 @@ impl Rules {
         self.len() > MOST_LINEAR || self.literals > MOST_LITERALS
     }
 
-    fn enter(&mut self, rule: &Rule) {
-        let order = order(rule);
-        for (at, clause) in rule.starts() {
-            let named = clause.iter().filter_map(|literal| match literal.values() {
-                Values::Shared(set) => Some((literal.field(), set.domain)),
-                _ => None,
-            });
-            let bit = |pair| {
-                let at = self.pairs.iter().position(|known| *known == pair);
-                1 << at.unwrap_or(MOST_PAIRS).min(MOST_PAIRS - 1)
-            };
-            let pairs = named.map(bit).fold(0, |pairs, bit: u32| pairs | bit);
-            self.groups.insert(rule, order, (at, clause), pairs);
-        }
-    }
-
     fn note_pairs(&mut self, rule: &Rule) {
         for literal in rule.literals() {
             if let Values::Shared(set) = literal.values() {
@@ -209,6 +236,26 @@ impl Rules {
             }
         }
     }
+}
+
+/// The clauses of rules, where each starts, and which of the pairs it names.
+fn clauses<'a>(
+    pairs: &[Pair],
+    rules: impl Iterator<Item = &'a Rule>,
+) -> impl Iterator<Item = (&'a Rule, (u32, &'a [Literal]), u32)> {
+    let bit = |pair| {
+        let at = pairs.iter().position(|known| *known == pair);
+        1 << at.unwrap_or(MOST_PAIRS).min(MOST_PAIRS - 1)
+    };
+    let named = move |clause: &[Literal]| {
+        clause.iter().fold(0, |named, literal| match literal.values() {
+            Values::Shared(set) => named | bit((literal.field(), set.domain)),
+            _ => named,
+        })
+    };
+    rules.flat_map(move |rule| {
+        rule.starts().map(move |(at, clause)| (rule, (at, clause), named(clause)))
+    })
 }
 
 fn literals(rule: &Rule) -> usize {

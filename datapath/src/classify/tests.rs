@@ -188,6 +188,8 @@ fn aims(many: usize) -> impl Strategy<Value = Vec<Aim>> {
 #[derive(Clone, Debug)]
 enum Step {
     Insert((u16, Vec<Clause>, bool), usize),
+    /// Of these flows, at once.
+    Extend(Vec<(u16, Vec<Clause>, bool)>, usize),
     Remove(usize),
     Enter(SharedSet, Masked),
     Leave(proptest::sample::Index),
@@ -197,7 +199,9 @@ fn step() -> impl Strategy<Value = Step> {
     let member = members(2).prop_filter_map("a member", |it| it.first().copied());
     prop_oneof![
         6 => (rule(), 0..40usize).prop_map(|(rule, flow)| Step::Insert(rule, flow)),
-        3 => (0..40usize).prop_map(Step::Remove),
+        1 => (proptest::collection::vec(rule(), 1..80), 0..40usize)
+            .prop_map(|(rules, first)| Step::Extend(rules, first)),
+        3 => (0..100usize).prop_map(Step::Remove),
         3 => member.prop_map(|(set, values)| Step::Enter(set, values)),
         2 => any::<proptest::sample::Index>().prop_map(Step::Leave),
     ]
@@ -236,6 +240,12 @@ proptest! {
                     let rule = made(rule, flow);
                     rules.insert(rule.clone());
                     kept.insert(flow, rule);
+                }
+                Step::Extend(some, first) => {
+                    let some = some.into_iter().zip(first..);
+                    let some: Vec<_> = some.map(|(rule, flow)| (flow, made(rule, flow))).collect();
+                    rules.extend(some.iter().map(|(_, rule)| rule.clone()).collect());
+                    kept.extend(some);
                 }
                 Step::Remove(flow) => {
                     let gone = rules.remove(FlowId(flow as u128)).is_some();
@@ -407,7 +417,7 @@ fn sets_are_not_multiplied_out() {
     for (literals, entries) in [(shared, 1), (lists, 1000)] {
         let rule = plain(1, literals.into(), true);
         let mut groups = Groups::default();
-        groups.insert(&rule, order(&rule), (0, rule.literals()), 0);
+        groups.insert(&rule, (0, rule.literals()), 0);
         assert_eq!(groups.finish().0.iter().map(|it| it.entries()).sum::<usize>(), entries);
         let table = Table::new((0..20).map(|n| rule.of_flow(FlowId(n))).collect());
         let mut context = Context::default();

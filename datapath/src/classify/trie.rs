@@ -78,6 +78,15 @@ impl<E: Entry> Trie<E> {
         old
     }
 
+    /// Puts many entries in at once, each with its hash, none of which is equal to another or to one
+    /// that is there. It comes to the same as to insert one after the other, but each leaf is made
+    /// once.
+    pub(super) fn extend(&mut self, entries: impl Iterator<Item = (u64, E)>) {
+        let slots: Vec<_> = entries.map(|(hash, entry)| Slot { hash, entry }).collect();
+        self.len += slots.len();
+        self.root.extend(slots, 0);
+    }
+
     /// Takes the entry out that is equal to `entry`.
     pub(super) fn remove(&mut self, hash: u64, like: impl Fn(&E) -> Ordering) -> Option<E> {
         let old = self.root.remove(hash, 0, &like);
@@ -128,24 +137,40 @@ impl<E: Entry> Node<E> {
         }
     }
 
-    fn split(&mut self, depth: u32) {
-        let Self::Leaf(slots) = self else { return };
-        let one_hash = slots.first().map(|slot| slot.hash) == slots.last().map(|slot| slot.hash);
-        if slots.len() <= MOST || one_hash {
-            return;
-        }
-        let mut parts: [Vec<Slot<E>>; FAN] = Default::default();
-        for slot in &**slots {
-            parts[(slot.hash >> (depth * BITS)) as usize % FAN].push(slot.clone());
+    /// A node of entries in any order.
+    fn of(mut slots: Vec<Slot<E>>, depth: u32) -> Self {
+        let first = slots.first().map(|slot| slot.hash);
+        if slots.len() <= MOST || slots.iter().all(|slot| Some(slot.hash) == first) {
+            slots.sort_unstable_by(compare);
+            return Self::Leaf(slots.into());
         }
         let none = Arc::from([]);
-        let leaf = |part: Vec<Slot<E>>| match part.is_empty() {
-            true => Arc::clone(&none),
-            false => part.into(),
-        };
-        let mut children = parts.map(|part| Self::Leaf(leaf(part)));
-        children.iter_mut().for_each(|child| child.split(depth + 1));
-        *self = Self::Branch(Arc::new(children));
+        Self::Branch(Arc::new(parted(slots, depth).map(|part| match part.is_empty() {
+            true => Self::Leaf(Arc::clone(&none)),
+            false => Self::of(part, depth + 1),
+        })))
+    }
+
+    fn extend(&mut self, more: Vec<Slot<E>>, depth: u32) {
+        match self {
+            _ if more.is_empty() => {}
+            Self::Branch(children) => {
+                let parts = parted(more, depth).into_iter();
+                let children = Arc::make_mut(children).iter_mut();
+                children.zip(parts).for_each(|(child, part)| child.extend(part, depth + 1));
+            }
+            Self::Leaf(slots) => {
+                *self = Self::of(slots.iter().cloned().chain(more).collect(), depth);
+            }
+        }
+    }
+
+    fn split(&mut self, depth: u32) {
+        if let Self::Leaf(slots) = self
+            && slots.len() > MOST
+        {
+            *self = Self::of(slots.to_vec(), depth);
+        }
     }
 
     fn remove(&mut self, hash: u64, depth: u32, like: &impl Fn(&E) -> Ordering) -> Option<E> {
@@ -183,7 +208,7 @@ impl<E: Entry> Node<E> {
             Self::Branch(_) => &[],
         });
         let mut slots: Vec<Slot<E>> = slots.cloned().collect();
-        slots.sort_by(|a, b| (a.hash, &a.entry).cmp(&(b.hash, &b.entry)));
+        slots.sort_unstable_by(compare);
         *self = Self::Leaf(slots.into());
     }
 
@@ -197,6 +222,21 @@ impl<E: Entry> Node<E> {
             }
         }
     }
+}
+
+/// The order of a leaf.
+fn compare<E: Entry>(a: &Slot<E>, b: &Slot<E>) -> Ordering {
+    (a.hash, &a.entry).cmp(&(b.hash, &b.entry))
+}
+
+/// Entries by the child of a branch that they belong to.
+fn parted<E>(slots: Vec<Slot<E>>, depth: u32) -> [Vec<Slot<E>>; FAN] {
+    let child = |slot: &Slot<E>| (slot.hash >> (depth * BITS)) as usize % FAN;
+    let mut many = [0; FAN];
+    slots.iter().for_each(|slot| many[child(slot)] += 1);
+    let mut parts = many.map(Vec::with_capacity);
+    slots.into_iter().for_each(|slot| parts[child(&slot)].push(slot));
+    parts
 }
 
 /// All entries of a trie.
@@ -254,6 +294,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Insert(u64, u32),
+        Extend(Vec<(u64, u32)>),
         Remove(u64, u32),
         Keep,
     }
@@ -261,8 +302,10 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         // Hashes that agree in their low bits, and in all of them.
         let hash = prop_oneof![0..4u64, any::<u64>().prop_map(|h| h & 0xf0f0_0000_0000_00ff)];
+        let some = proptest::collection::vec((hash.clone(), 0..200u32), 0..100);
         prop_oneof![
             6 => (hash.clone(), 0..200u32).prop_map(|(hash, n)| Step::Insert(hash, n)),
+            1 => some.prop_map(Step::Extend),
             3 => (hash, 0..200u32).prop_map(|(hash, n)| Step::Remove(hash, n)),
             1 => Just(Step::Keep),
         ]
@@ -290,6 +333,14 @@ mod tests {
                     Step::Insert(hash, n) => {
                         let known = trie.insert(hash, (hash, n)).is_some();
                         prop_assert_eq!(known, !model.insert((hash, n)));
+                    }
+                    Step::Extend(some) => {
+                        let mut new: Vec<_> =
+                            some.into_iter().filter(|it| !model.contains(it)).collect();
+                        new.sort_unstable();
+                        new.dedup();
+                        model.extend(new.iter().copied());
+                        trie.extend(new.into_iter().map(|it| (it.0, it)));
                     }
                     Step::Remove(hash, n) => {
                         let known = trie.remove(hash, |it| it.cmp(&(hash, n))).is_some();

@@ -69,6 +69,7 @@ proptest! {
         seed: u32,
         many in prop_oneof![30..60usize, 900..1400usize],
         order in any::<u64>(),
+        at_once in [any::<bool>(), any::<bool>()],
         members in members(60),
         aims in aims(30),
     ) {
@@ -86,15 +87,18 @@ proptest! {
             }
             Ok(())
         };
-        for at in 0..many {
-            let rule = &all[(at * step.max(1)) % many];
-            rules.insert(rule.clone());
-            inside.insert(rule.flow(), rule.clone());
-            if at == many / 2 {
-                check(&rules, &inside)?;
+        let picked: Vec<Rule> =
+            (0..many).map(|at| all[(at * step.max(1)) % many].clone()).collect();
+        let (first, second) = picked.split_at(many / 2);
+        for (some, at_once) in [first, second].into_iter().zip(at_once) {
+            if at_once {
+                rules.extend(some.to_vec());
+            } else {
+                some.iter().for_each(|rule| rules.insert(rule.clone()));
             }
+            inside.extend(some.iter().map(|rule| (rule.flow(), rule.clone())));
+            check(&rules, &inside)?;
         }
-        check(&rules, &inside)?;
         for left in [many / 2, many / 10, 9, 0] {
             while inside.len() > left {
                 let (&flow, _) = inside.iter().nth(inside.len() * 2 / 3).unwrap();
@@ -104,6 +108,74 @@ proptest! {
             check(&rules, &inside)?;
         }
         prop_assert_eq!(rules.table().bytes(), Rules::default().table().bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn rules_that_come_at_once_are_found_like_those_that_come_one_after_the_other(
+        before in 0..300usize,
+        at_once in 64..600usize,
+        seed: u16,
+    ) {
+        // Thousands of one kind and a few of others, as northd writes them.
+        let rule = |at: usize, version: usize| {
+            let number = (at * 7919 + usize::from(seed)) as u64 % 997;
+            let one = |value: u64| Masked { value: value.into(), mask: 0xffff };
+            let mut literals = vec![Literal::new(field::TP_DST, Values::Exact(number), false)];
+            match at % 9 {
+                0 => {
+                    let list = [one(number), one(number + 1), one(number + 2)];
+                    literals = vec![Literal::new(field::TP_DST, Values::Any(&list), false)];
+                }
+                1 => {
+                    let values = Values::Exact(number % 5);
+                    literals.push(Literal::new(field::IP4_SRC, values, false));
+                }
+                2 => {
+                    let set = shared(4, number as u32 % SETS);
+                    literals.push(Literal::new(FIELDS[4], Values::Shared(set), false));
+                }
+                3 if at.is_multiple_of(2) => literals.clear(),
+                _ => {}
+            }
+            let priority = (number % 7) as u16 + version as u16;
+            let clause = Clause(literals.into());
+            let program = Program::from(vec![Op::Output]);
+            Rule::new(priority, &[clause], program, FlowId(at as u128))
+        };
+        let (mut one, mut other) = (Rules::default(), Rules::default());
+        for at in 0..before {
+            one.insert(rule(at, 0));
+            other.insert(rule(at, 0));
+        }
+        // Some of them are there already, and other than they will be.
+        let mut coming: Vec<Rule> =
+            (before / 2..before / 2 + at_once).map(|at| rule(at, 3)).collect();
+        // And one comes twice.
+        coming.push(rule(before / 2 + at_once - 1, 4));
+        coming.iter().for_each(|rule| one.insert(rule.clone()));
+        other.extend(coming.clone());
+        let tables = [one.table(), other.table()];
+        prop_assert_eq!(tables[0].size(), tables[1].size());
+        prop_assert_eq!(tables[0].bytes(), tables[1].bytes());
+        let sets = Sets::default();
+        for value in 0..1000u128 {
+            let mut context = Context::default();
+            context.set(field::TP_DST, value);
+            context.set(field::IP4_SRC, value % 6);
+            let [one, other] = tables.each_ref().map(|table| table.lookup(&context, &sets));
+            prop_assert_eq!(one.map(Rule::flow), other.map(Rule::flow));
+            let linear = tables[1].linear(&context, &sets);
+            prop_assert_eq!(other.map(Rule::flow), linear.map(Rule::flow));
+        }
+        for at in 0..before.max(before / 2 + at_once) {
+            let flow = FlowId(at as u128);
+            prop_assert_eq!(one.remove(flow).is_some(), other.remove(flow).is_some());
+        }
+        prop_assert_eq!(other.table().bytes(), Rules::default().table().bytes());
     }
 }
 
