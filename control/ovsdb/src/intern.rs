@@ -55,6 +55,12 @@ impl<T: ?Sized + Eq + Hash> Shared<Arc<T>> {
         self.known.insert(made.clone());
         made
     }
+
+    fn learn(&mut self, other: Self) {
+        for one in other.known.into_iter().filter(|one| Arc::strong_count(one) > 1) {
+            self.get_or(&one, || one.clone());
+        }
+    }
 }
 
 impl Interner {
@@ -80,6 +86,13 @@ impl Interner {
         }
         let common = Arc::new(common);
         self.common.get_or(&common, || common.clone())
+    }
+
+    /// Remembers what another remembers.
+    pub(crate) fn learn(&mut self, other: Self) {
+        self.strings.learn(other.strings);
+        self.maps.learn(other.maps);
+        self.common.learn(other.common);
     }
 
     /// The number of strings that are remembered.

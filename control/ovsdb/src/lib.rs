@@ -19,6 +19,7 @@ pub mod intern;
 pub mod json;
 pub mod monitor;
 pub mod packed;
+mod pieces;
 pub mod remote;
 pub mod replica;
 pub mod row;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::condition::{Conditions, TableConditions};
 use crate::intern::Interner;
 use crate::json::{ColumnsSeed, Meaning, NameSeed};
+use crate::pieces;
 use crate::row::{Row, Shape};
 use crate::schema::Schema;
 use crate::value::Datum;
@@ -92,7 +93,14 @@ impl Shapes {
 
     /// One table.
     pub fn single(shape: Shape) -> Self {
-        Self(vec![Arc::new(shape)])
+        Self::new([shape])
+    }
+
+    /// Some tables.
+    pub fn new(shapes: impl IntoIterator<Item = Shape>) -> Self {
+        let mut shapes: Vec<_> = shapes.into_iter().map(Arc::new).collect();
+        shapes.sort_by(|a, b| a.table().cmp(b.table()));
+        Self(shapes)
     }
 
     /// All shapes.
@@ -194,24 +202,34 @@ pub struct UpdatesSeed<'a> {
 }
 
 impl UpdatesSeed<'_> {
-    /// Reads the text of updates.
+    /// Reads the text of updates, by several if it is long.
     pub fn parse(self, text: &str) -> Result<Vec<RowUpdate>, serde_json::Error> {
+        let Self { shapes, notation, strings } = self;
+        match pieces::read(pieces::Readers::default(), text, (shapes, notation), strings) {
+            Some(updates) => Ok(updates),
+            None => Self { shapes, notation, strings }.parse_to(text, &mut None),
+        }
+    }
+
+    /// Reads the text of updates, and tells the name of the last table in it.
+    pub(crate) fn parse_to(
+        self,
+        text: &str,
+        last: &mut Option<String>,
+    ) -> Result<Vec<RowUpdate>, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let updates = self.deserialize(&mut deserializer)?;
+        let updates = deserializer.deserialize_map(TablesVisitor { seed: self, last })?;
         deserializer.end()?;
         Ok(updates)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for UpdatesSeed<'_> {
-    type Value = Vec<RowUpdate>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
+struct TablesVisitor<'a, 's> {
+    seed: UpdatesSeed<'s>,
+    last: &'a mut Option<String>,
 }
 
-impl<'de> Visitor<'de> for UpdatesSeed<'_> {
+impl<'de> Visitor<'de> for TablesVisitor<'_, '_> {
     type Value = Vec<RowUpdate>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,13 +238,17 @@ impl<'de> Visitor<'de> for UpdatesSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut updates = Vec::new();
-        let shapes = self.shapes;
-        while let Some(shape) = map.next_key_seed(NameSeed(|name: &str| shapes.get(name)))? {
+        let UpdatesSeed { shapes, notation, strings } = self.seed;
+        let mut named = |name: &str| {
+            *self.last = Some(name.to_owned());
+            shapes.get(name)
+        };
+        while let Some(shape) = map.next_key_seed(NameSeed(&mut named))? {
             match shape {
                 Some(shape) => map.next_value_seed(TableSeed {
                     shape,
-                    notation: self.notation,
-                    strings: self.strings,
+                    notation,
+                    strings,
                     updates: &mut updates,
                 })?,
                 None => {
