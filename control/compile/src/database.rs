@@ -4,7 +4,7 @@
 //! old and the new row, for the compiler to find out what must be made anew. A row that does not
 //! read as its table promises is remembered as bad and otherwise not there.
 
-use crate::index::Index;
+use crate::index::{Index, Members};
 use crate::southbound::*;
 use hashbrown::HashMap;
 use ovn_xdp_datapath::key::DatapathKey;
@@ -81,9 +81,9 @@ pub(crate) struct Database {
     pub(crate) bad: BTreeMap<Uuid, BadRow>,
 
     /// Logical flows by `logical_datapath`.
-    pub(crate) flows_of_datapath: Index<Uuid>,
+    pub(crate) flows_of_datapath: Members<LogicalFlow>,
     /// Logical flows by `logical_dp_group`.
-    pub(crate) flows_of_group: Index<Uuid>,
+    pub(crate) flows_of_group: Members<LogicalFlow>,
     /// Groups of datapaths by member.
     pub(crate) groups_of_datapath: Index<Uuid>,
     pub(crate) datapath_by_key: Index<DatapathKey>,
@@ -123,6 +123,10 @@ impl Database {
     /// Applies one update of the server.
     pub(crate) fn apply(&mut self, changes: &[Change]) -> Update {
         let mut update = Update::default();
+        let new = |change: &&Change| {
+            change.new.is_some() && change.old.is_none() && *change.table == *LogicalFlow::TABLE
+        };
+        self.flows.reserve(changes.iter().filter(new).count());
         let bad = &mut self.bad;
         for change in changes {
             match &*change.table {
@@ -201,11 +205,11 @@ impl Database {
     }
 
     /// All flows that apply to a datapath; one may come twice.
-    pub(crate) fn flows_for(&self, datapath: Uuid) -> impl Iterator<Item = Uuid> + '_ {
+    pub(crate) fn flows_for(&self, datapath: Uuid) -> impl Iterator<Item = &LogicalFlow> {
         let groups = self.groups_of_datapath.rows(&datapath);
         self.flows_of_datapath
-            .rows(&datapath)
-            .chain(groups.flat_map(|group| self.flows_of_group.rows(&group)))
+            .rows(datapath)
+            .chain(groups.flat_map(|group| self.flows_of_group.rows(group)))
     }
 
     /// The row of a chassis.
@@ -221,8 +225,7 @@ impl Database {
     }
 
     fn index(&mut self, update: &Update) {
-        each(&update.flows, &mut self.flows_of_datapath, |flow, to| to.extend(flow.datapath()));
-        each(&update.flows, &mut self.flows_of_group, |flow, to| to.extend(flow.group()));
+        self.index_flows(&update.flows);
         each(&update.dp_groups, &mut self.groups_of_datapath, |group, to| {
             to.extend(group.datapaths.iter().copied());
         });
@@ -262,6 +265,20 @@ impl Database {
         each(&update.templates, &mut self.templates_of_chassis, |row, to| {
             to.push(row.chassis.clone());
         });
+    }
+
+    fn index_flows(&mut self, flows: &[Touched<LogicalFlow>]) {
+        let (of_datapath, of_group) = (&mut self.flows_of_datapath, &mut self.flows_of_group);
+        for Touched { row, old, new } in flows {
+            if let Some(old) = old {
+                old.datapath().into_iter().for_each(|it| of_datapath.remove(it, *row));
+                old.group().into_iter().for_each(|it| of_group.remove(it, *row));
+            }
+            if let Some(new) = new {
+                new.datapath().into_iter().for_each(|it| of_datapath.insert(it, new.clone()));
+                new.group().into_iter().for_each(|it| of_group.insert(it, new.clone()));
+            }
+        }
     }
 
     fn index_ports(&mut self, update: &Update) {

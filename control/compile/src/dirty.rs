@@ -79,7 +79,7 @@ impl Compiler {
     pub(crate) fn mark_datapath(&mut self, datapath: Uuid) {
         self.touched.insert(datapath);
         let database = &self.database;
-        self.dirty.flows.extend(database.flows_for(datapath).map(|flow| (flow, datapath)));
+        self.dirty.flows.extend(database.flows_for(datapath).map(|flow| (flow.uuid(), datapath)));
         self.dirty.groups.extend(database.multicast_of_datapath.rows(&datapath));
         for port in database.ports_of_datapath.rows(&datapath) {
             self.dirty.ports.insert(port);
@@ -232,14 +232,13 @@ impl Compiler {
             let new = touched.new.as_ref().map_or(&[][..], |row| &row.datapaths);
             for datapath in new.iter().filter(|one| !old.contains(one)) {
                 if self.locals.contains_key(datapath) {
-                    let flows = self.database.flows_of_group.rows(&touched.row);
-                    self.dirty.flows.extend(flows.map(|flow| (flow, *datapath)));
+                    let flows = self.database.flows_of_group.rows(touched.row);
+                    self.dirty.flows.extend(flows.map(|flow| (flow.uuid(), *datapath)));
                 }
             }
             // Now, not when publishing: by then the flow may be gone, and where it was with it.
             for datapath in old.iter().filter(|one| !new.contains(one)) {
-                for flow in self.database.flows_of_group.rows(&touched.row) {
-                    let Some(flow) = self.database.flows.get(&flow) else { continue };
+                for flow in self.database.flows_of_group.rows(touched.row) {
                     if !self.database.applies(flow, *datapath) {
                         remove(&mut self.locals, &mut self.touched, flow, *datapath);
                     }

@@ -5,6 +5,7 @@
 //! not show: what is asked for first is the smallest UUID.
 
 use hashbrown::HashMap;
+use ovn_xdp_ovsdb::rows::{self, Identified};
 use std::collections::{BTreeSet, btree_set};
 use std::hash::Hash;
 use uuid::Uuid;
@@ -78,6 +79,36 @@ impl Rows {
             (2..=FEW, first) => Self::Few(first.into_iter().chain(rows).collect()),
             (_, first) => Self::Many(Box::new(first.into_iter().chain(rows).collect())),
         }
+    }
+}
+
+/// Rows by a row of another table that they are of, where these are thousands: a word each.
+#[derive(Debug)]
+pub(crate) struct Members<R>(HashMap<Uuid, rows::Rows<R>>);
+
+impl<R> Default for Members<R> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<R: Identified> Members<R> {
+    pub(crate) fn insert(&mut self, of: Uuid, row: R) {
+        self.0.entry(of).or_default().insert(row);
+    }
+
+    pub(crate) fn remove(&mut self, of: Uuid, row: Uuid) {
+        if let Some(rows) = self.0.get_mut(&of) {
+            rows.remove(&row);
+            if rows.is_empty() {
+                self.0.remove(&of);
+            }
+        }
+    }
+
+    /// The rows, in no particular order.
+    pub(crate) fn rows(&self, of: Uuid) -> impl Iterator<Item = &R> {
+        self.0.get(&of).into_iter().flat_map(rows::Rows::iter)
     }
 }
 

@@ -59,9 +59,9 @@ impl<'a> Network<'a> {
     pub fn stage(self, datapath: DatapathKey, pipeline: Pipeline, table: u8) -> Option<&'a str> {
         let database = &self.compiler.database;
         let row = database.datapath_by_key.first(&datapath)?;
-        let mut flows = database.flows_for(row).filter_map(|flow| database.flows.get(&flow));
-        let flow = flows.find(|flow| flow.pipeline() == pipeline && flow.table() == table)?;
-        Some(flow.stage()).filter(|stage| !stage.is_empty())
+        let flows = database.flows_for(row);
+        let here = flows.filter(|flow| flow.pipeline() == pipeline && flow.table() == table);
+        here.map(LogicalFlow::stage).find(|stage| !stage.is_empty())
     }
 
     /// All logical switches and routers.

@@ -73,6 +73,7 @@ impl Replica {
     pub fn apply(&mut self, updates: Vec<RowUpdate>) -> (Vec<Change>, Option<UnknownRow>) {
         let mut changes = Vec::with_capacity(updates.len());
         let mut unknown = None;
+        make_room(&mut self.tables, &updates);
         for RowUpdate { shape, row, change } in updates {
             let rows = table(&mut self.tables, shape.table());
             // A row of another shape, which only a server that breaks the protocol can bring about,
@@ -111,6 +112,7 @@ impl Replica {
             table(&mut self.tables, shape.table());
         }
         let mut changes = Vec::new();
+        make_room(&mut self.tables, &updates);
         for RowUpdate { shape, row, change } in updates {
             let RowChange::Insert(new) = change else { continue };
             let old = before.get_mut(shape.table()).and_then(|rows| rows.remove(&row));
@@ -146,6 +148,16 @@ fn table<'a>(tables: &'a mut BTreeMap<Arc<str>, Rows<Row>>, name: &Arc<str>) -> 
         tables.insert(name.clone(), Rows::default());
     }
     tables.entry(name.clone()).or_default()
+}
+
+/// Makes room for the rows that come, so that a table of a million grows once.
+fn make_room(tables: &mut BTreeMap<Arc<str>, Rows<Row>>, updates: &[RowUpdate]) {
+    for some in updates.chunk_by(|a, b| Arc::ptr_eq(&a.shape, &b.shape)) {
+        let new = some.iter().filter(|it| matches!(it.change, RowChange::Insert(_))).count();
+        if let Some(first) = some.first().filter(|_| new > 0) {
+            table(tables, first.shape.table()).reserve(new);
+        }
+    }
 }
 
 fn fits(old: &Row, shape: &Shape, change: &RowChange) -> bool {

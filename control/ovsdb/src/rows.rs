@@ -36,6 +36,12 @@ impl<R: Identified> Rows<R> {
         self.get(id).is_some()
     }
 
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, more: usize) {
+        let state = &self.state;
+        self.table.reserve(more, |row| state.hash_one(row.id()));
+    }
+
     /// Puts a row in, and returns the one that it replaces.
     pub fn insert(&mut self, row: R) -> Option<R> {
         let (id, state) = (row.id(), &self.state);
