@@ -2,15 +2,15 @@
 //!
 //! Of a million logical flows each has a text and a priority of its own, and the rest of its columns
 //! is that of thousands. So the scalar strings and natural numbers of a row lie one behind the other
-//! in its own bytes, and all other values in a [`Common`], of which equal ones are one. A column that
-//! holds its default is in neither. The same values are always packed the same.
+//! in its own bytes, and all other values in a [`Common`], of which equal ones are one; there too is
+//! what the schema leaves few values for. A column that holds its default is in neither. The same values are always packed the same.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::row::Shape;
+use crate::row::{Column, Shape};
 use crate::value::{Atom, Datum};
 
 /// What rows of a table may have in common.
@@ -128,7 +128,8 @@ impl Parts {
                 Part::Text(start, end) => Cell::Text(&self.texts[*start..*end]),
                 Part::Datum(datum) => Cell::of(datum),
             };
-            if cell.is(&shape.columns()[column].default) || put(&mut self.own, column, cell) {
+            let Column { kind, default, .. } = &shape.columns()[column];
+            if cell.is(default) || !kind.few && put(&mut self.own, column, cell) {
                 continue;
             }
             let datum = match part {

@@ -236,6 +236,7 @@ impl Row {
                 },
                 min: 0,
                 max: usize::MAX,
+                few: false,
             }
         };
         let shape = Shape::new(table, columns.iter().map(|(name, d)| (name.clone(), kind(d))));

@@ -22,17 +22,20 @@ pub struct ColumnType {
     pub min: usize,
     /// The greatest number of elements; `usize::MAX` for unlimited.
     pub max: usize,
+    /// Whether the schema leaves few values to choose from, so that many rows have the same: an
+    /// enumeration, or integers of a small range.
+    pub few: bool,
 }
 
 impl ColumnType {
     /// A column that always holds exactly one atom.
     pub fn scalar(key: AtomType) -> Self {
-        Self { key, value: None, min: 1, max: 1 }
+        Self { key, value: None, min: 1, max: 1, few: false }
     }
 
     /// A column that holds one atom or none.
     pub fn optional(key: AtomType) -> Self {
-        Self { key, value: None, min: 0, max: 1 }
+        Self { key, value: None, min: 0, max: 1, few: false }
     }
 
     /// True if a column of this type changes by differences rather than by replacement
@@ -150,7 +153,17 @@ fn column_type(json: &Value, place: &str) -> Result<ColumnType, SchemaError> {
     if min > 1 || max < 1 || min > max {
         return Err(SchemaError::new(place, "min of 0 or 1, and max of at least 1", json));
     }
-    Ok(ColumnType { key, value, min, max })
+    let few = object.get("key").is_some_and(is_one_of_few);
+    Ok(ColumnType { key, value, min, max, few })
+}
+
+/// Whether a base type has an enumeration of values, or a small range.
+fn is_one_of_few(json: &Value) -> bool {
+    /// As many integers are few.
+    const FEW: i64 = 256;
+    let limit = |member: &str| json.get(member).and_then(Value::as_i64);
+    let range = limit("minInteger").zip(limit("maxInteger"));
+    json.get("enum").is_some() || range.is_some_and(|(min, max)| max.saturating_sub(min) < FEW)
 }
 
 fn base_type(json: &Value, place: &str) -> Result<AtomType, SchemaError> {
@@ -174,6 +187,9 @@ mod tests {
                 "optional": {"type": {"key": {"type": "uuid", "refTable": "T"}, "min": 0}},
                 "set": {"type": {"key": "integer", "min": 0, "max": "unlimited"}},
                 "map": {"type": {"key": "string", "value": "real", "min": 0, "max": 4}},
+                "enum": {"type": {"key": {"type": "string", "enum": ["set", ["a", "b"]]}}},
+                "table": {"type": {"key": {"type": "integer", "minInteger": 0, "maxInteger": 32}}},
+                "key": {"type": {"key": {"type": "integer", "minInteger": 1, "maxInteger": 32767}}},
             }}},
         }))
         .expect("a good schema");
@@ -184,6 +200,8 @@ mod tests {
         assert_eq!(columns["set"].to_string(), "set of integer");
         assert!(columns["set"].changes_by_difference());
         assert_eq!(columns["map"].to_string(), "map of string to real");
+        let few = columns.iter().filter(|(_, kind)| kind.few).map(|(name, _)| &**name);
+        assert_eq!(few.collect::<Vec<_>>(), ["enum", "table"]);
     }
 
     #[test]

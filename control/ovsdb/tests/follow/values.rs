@@ -36,12 +36,13 @@ fn column() -> impl Strategy<Value = (ColumnType, Datum)> {
     let set = (atom_type(), any::<bool>()).prop_flat_map(|(key, optional)| {
         let max = if optional { 1 } else { usize::MAX };
         prop::collection::vec(atom(key), 0..=max.min(4)).prop_map(move |atoms| {
-            (ColumnType { key, value: None, min: 0, max }, Datum::set(atoms))
+            (ColumnType { key, value: None, min: 0, max, few: max == 1 }, Datum::set(atoms))
         })
     });
     let map = (atom_type(), atom_type()).prop_flat_map(|(key, value)| {
         prop::collection::vec((atom(key), atom(value)), 0..4).prop_map(move |pairs| {
-            let kind = ColumnType { key, value: Some(value), min: 0, max: usize::MAX };
+            let max = usize::MAX;
+            let kind = ColumnType { key, value: Some(value), min: 0, max, few: false };
             (kind, Datum::map(pairs))
         })
     });
