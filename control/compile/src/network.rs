@@ -55,12 +55,21 @@ impl<'a> Network<'a> {
         parse_actions(flow.actions(), &parameters).ok()
     }
 
-    /// The name of a table's stage.
+    /// The name of a table's stage, as a flow in it has it. Of a datapath that was compiled it is one
+    /// of the table's rules: a million flows are too many to look through for one.
     pub fn stage(self, datapath: DatapathKey, pipeline: Pipeline, table: u8) -> Option<&'a str> {
         let database = &self.compiler.database;
         let row = database.datapath_by_key.first(&datapath)?;
-        let mut flows = database.flows_for(row).filter_map(|flow| database.flows.get(&flow));
-        let flow = flows.find(|flow| flow.pipeline() == pipeline && flow.table() == table)?;
+        let flow = match self.compiler.locals.get(&row) {
+            Some(local) => {
+                let rule = local.any_rule(pipeline, table)?;
+                database.flows.get(&Uuid::from_u128(rule.flow().0))?
+            }
+            None => {
+                let mut flows = database.flows_for(row).filter_map(|it| database.flows.get(&it));
+                flows.find(|flow| flow.pipeline() == pipeline && flow.table() == table)?
+            }
+        };
         Some(flow.stage()).filter(|stage| !stage.is_empty())
     }
 
