@@ -79,6 +79,15 @@ impl Local {
         }
     }
 
+    /// One of the rules of a table as it was published, whichever.
+    pub(crate) fn any_rule(&self, pipeline: Pipeline, table: u8) -> Option<&Rule> {
+        let stages = match pipeline {
+            Pipeline::Ingress => &self.ingress.under_way,
+            Pipeline::Egress => &self.egress.under_way,
+        };
+        stages.get(usize::from(table))?.table.any_rule()
+    }
+
     /// Takes a flow out; returns whether that changes a table.
     pub(crate) fn remove(&mut self, pipeline: Pipeline, table: u8, flow: Uuid) -> bool {
         self.skipped.remove(&flow);

@@ -55,13 +55,21 @@ impl<'a> Network<'a> {
         parse_actions(flow.actions(), &parameters).ok()
     }
 
-    /// The name of a table's stage.
+    /// The name of a table's stage, as a flow in it has it. Of a datapath that was compiled it is one
+    /// of the table's rules: a million flows are too many to look through for one.
     pub fn stage(self, datapath: DatapathKey, pipeline: Pipeline, table: u8) -> Option<&'a str> {
         let database = &self.compiler.database;
         let row = database.datapath_by_key.first(&datapath)?;
-        let flows = database.flows_for(row);
-        let here = flows.filter(|flow| flow.pipeline() == pipeline && flow.table() == table);
-        here.map(LogicalFlow::stage).find(|stage| !stage.is_empty())
+        let flow = match self.compiler.locals.get(&row) {
+            Some(local) => {
+                let rule = local.any_rule(pipeline, table)?;
+                database.flows.get(&Uuid::from_u128(rule.flow().0))?
+            }
+            None => database
+                .flows_for(row)
+                .find(|flow| flow.pipeline() == pipeline && flow.table() == table)?,
+        };
+        Some(flow.stage()).filter(|stage| !stage.is_empty())
     }
 
     /// All logical switches and routers.

@@ -99,7 +99,7 @@ impl Default for Readers {
         /// More would only wait for who makes the tables.
         const MOST: usize = 4;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { many: cores.min(MOST), fewest: 64 }
+        Self { many: cores.min(MOST), fewest: 256 }
     }
 }
 

@@ -160,9 +160,13 @@ impl Row {
         Self::packed(id, shape, parts, |common| known.common(common))
     }
 
-    /// A row of these parts, which are taken.
-    pub fn of_parts(id: Uuid, shape: &Arc<Shape>, parts: &mut Parts) -> Self {
-        Self::packed(id, shape, parts, Arc::new)
+    /// A row of these parts, which are taken; it shares with a row of the same shape what is the same.
+    pub fn of_parts(id: Uuid, shape: &Arc<Shape>, parts: &mut Parts, like: Option<&Self>) -> Self {
+        let like = like.map(|row| &row.head().common);
+        Self::packed(id, shape, parts, |common| match like {
+            Some(known) if **known == common => known.clone(),
+            _ => Arc::new(common),
+        })
     }
 
     /// The same row with other values in some columns.
@@ -174,7 +178,7 @@ impl Row {
         let mut parts = Parts::default();
         self.put(&mut parts);
         columns.into_iter().for_each(|(column, datum)| parts.datum(column, datum));
-        self.again(shape, &mut parts)
+        Self::of_parts(self.id(), shape, &mut parts, Some(self))
     }
 
     /// Puts the row's columns among parts: of those that come there later, these count.
@@ -191,15 +195,6 @@ impl Row {
     pub fn cells(&self) -> impl Iterator<Item = (usize, Cell<'_>)> {
         let common = self.head().common.values.iter();
         cells(&self.0.slice).chain(common.map(|(column, datum)| (*column, Cell::of(datum))))
-    }
-
-    /// The same row of these parts, which are taken; it shares with the row what is the same.
-    pub fn again(&self, shape: &Arc<Shape>, parts: &mut Parts) -> Self {
-        let old = &self.head().common;
-        Self::packed(self.id(), shape, parts, |common| match common == **old {
-            true => old.clone(),
-            false => Arc::new(common),
-        })
     }
 
     /// The same values as another row's.

@@ -362,7 +362,8 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
 
     /// With a file, nobody else writes down what was learned.
     fn remember(&mut self, now: Duration) {
-        if self.offline && self.initial {
+        let due = self.learning.deadline().is_some_and(|due| due <= now);
+        if due && self.offline && self.initial {
             let names = self.compiler.names();
             let changes = self.learning.remember(now, &names);
             if !changes.is_empty() {

@@ -1,7 +1,7 @@
 //! What the daemon says of its parts, and to who watches.
 
 use super::Daemon;
-use super::events::Scene;
+use super::events::{Dropped, Drops, Scene};
 use crate::api::command::Section;
 use crate::api::section::{self, Flow, Memory, Stage, Version};
 use crate::api::show::{Drop, drop_table};
@@ -125,6 +125,22 @@ impl Daemon {
         DropReason::ALL.iter().map(|reason| (reason.label(), count(*reason))).collect()
     }
 
+    fn drops_by_flow(&self) -> Drops {
+        let dropped = |frames| Dropped { frames, flows: BTreeMap::new() };
+        let all = self.drop_counts().into_iter().map(|(reason, frames)| (reason, dropped(frames)));
+        let mut all: Drops = all.collect();
+        let workers = self.engine.ports.counters.iter();
+        for drop in workers.flat_map(|worker| worker.flow_drops.apart()) {
+            // Without a flow on its way there is no more to say than the reason.
+            if drop.flow != FlowId::default()
+                && let Some(reason) = all.get_mut(drop.reason.label())
+            {
+                *reason.flows.entry(Uuid::from_u128(drop.flow.0)).or_default() += drop.frames.get();
+            }
+        }
+        all
+    }
+
     fn all_drops(&self) -> Vec<Drop> {
         let counts = self.drop_counts().into_iter().filter(|(_, frames)| *frames > 0);
         counts.map(|(reason, frames)| Drop { reason, frames }).collect()
@@ -216,7 +232,7 @@ impl Daemon {
         self.events.compare(scene);
         let now = self.now();
         if self.events.deadline().is_some_and(|due| due <= now) {
-            let counts = self.drop_counts();
+            let counts = self.drops_by_flow();
             self.events.drops(now, counts);
         }
     }

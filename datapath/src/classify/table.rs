@@ -137,6 +137,11 @@ impl Table {
         rules.into_iter()
     }
 
+    /// One of the rules, whichever.
+    pub fn any_rule(&self) -> Option<&Rule> {
+        self.rules.iter().next().map(|it| &it.0)
+    }
+
     /// The number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()
