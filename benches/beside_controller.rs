@@ -12,21 +12,24 @@
 mod cloud;
 
 use anyhow::{Context, Result};
-use cloud::{Cloud, acl, row, uuid};
+use cloud::{Cloud, acl, row};
 use ovn_xdp_kit::central::{Central, Southbound};
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::link::{self, Underlay};
 use ovn_xdp_kit::process;
 use ovn_xdp_kit::stock::{Ports, StockChassis, StockOptions};
 use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
-use ovn_xdp_ovsdb::client::{Client, Config};
+use ovn_xdp_ovsdb::client::{Client, Config, Event};
 use ovn_xdp_ovsdb::monitor::Wanted;
 use ovn_xdp_ovsdb::remote::Remote;
+use ovn_xdp_ovsdb::transact::Transaction;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// Times that something comes, and goes.
 const TIMES: usize = 25;
@@ -89,10 +92,11 @@ fn write(cloud: &Cloud, file: &Path) -> Result<()> {
     process::run(Command::new("ovsdb-tool").arg("create").arg(file).arg(schema))?;
     let mut tables: Vec<String> = Vec::new();
     for (table, rows) in &cloud.tables {
-        let rows = rows.iter().map(|(row, columns)| format!("\"{}\":{{{columns}}}", uuid(*row)));
+        let rows =
+            rows.iter().map(|(row, columns)| format!("\"{}\":{{{columns}}}", cloud::uuid(*row)));
         tables.push(format!("\"{table}\":{{{}}}", rows.collect::<Vec<_>>().join(",")));
     }
-    tables.push(format!("\"SB_Global\":{{\"{}\":{{\"nb_cfg\":0}}}}", uuid(9)));
+    tables.push(format!("\"SB_Global\":{{\"{}\":{{\"nb_cfg\":0}}}}", cloud::uuid(9)));
     let record = format!("{{{},\"_date\":0}}\n", tables.join(","));
     let scratch = file.with_extension("record");
     std::fs::write(&scratch, &record)?;
@@ -129,56 +133,77 @@ impl Watch {
             Wanted::columns("SB_Global", &["nb_cfg"]),
             Wanted::columns("Chassis_Private", &["nb_cfg"]),
         ];
-        let client = runtime.block_on(async { Client::spawn(config) });
+        let client = runtime.block_on(async {
+            let mut client = Client::spawn(config);
+            while !matches!(client.next_event().await, Event::Initial(_)) {}
+            client
+        });
         Ok(Self { runtime, client, last: 0 })
     }
 
     /// Changes rows of the database in one transaction with the next number, and returns the time
-    /// from when that is known to when a chassis says that it runs it.
-    fn change(&mut self, central: &Central, change: &[&str]) -> Result<Duration> {
+    /// from when that is known to when a chassis says that it runs it, and the row that was inserted.
+    fn change(&mut self, change: Option<Value>) -> Result<(Duration, Option<Uuid>)> {
         self.last += 1;
-        let number = format!("nb_cfg={}", self.last);
-        let next = ["set", "SB_Global", ".", &*number];
-        let words = match change {
-            [] => next.to_vec(),
-            some => [some, &["--"], &next].concat(),
-        };
-        std::thread::scope(|scope| {
-            let tool = scope.spawn(|| central.sbctl(&words));
-            let answered = self.answered();
-            tool.join().expect("no panic")?;
-            answered
+        let Self { runtime, client, last } = self;
+        let (handle, transaction) = (client.handle().clone(), transaction(change, *last));
+        runtime.block_on(async {
+            let told = async { anyhow::Ok(handle.transact(transaction).await?) };
+            let (told, taken) = tokio::try_join!(told, answered(client, *last))?;
+            Ok((taken, told.inserted().next()))
         })
+    }
+
+    /// Writes the next number; nobody needs to answer it yet.
+    fn number(&mut self) -> Result<()> {
+        self.last += 1;
+        let handle = self.client.handle().clone();
+        self.runtime.block_on(handle.transact(transaction(None, self.last)))?;
+        Ok(())
     }
 
     /// Waits for the answer to the last number.
     fn answered(&mut self) -> Result<Duration> {
         let Self { runtime, client, last } = self;
-        let has = |client: &Client, table: &str| {
-            let mut rows = client.replica().rows(table);
-            rows.any(|(_, row)| row.integer("nb_cfg").is_ok_and(|number| number == *last))
-        };
-        runtime.block_on(async {
-            let wait = async {
-                let mut known = None;
-                while !has(client, "Chassis_Private") {
-                    client.next_event().await;
-                    if known.is_none() && has(client, "SB_Global") {
-                        known = Some(Instant::now());
-                    }
-                }
-                known.map(|it| it.elapsed()).unwrap_or_default()
-            };
-            Ok(tokio::time::timeout(PATIENCE, wait).await?)
-        })
+        runtime.block_on(answered(client, *last))
     }
 }
 
-fn measure(central: &Central, watch: &mut Watch, daemon: &mut impl Daemon) -> Result<Measured> {
-    watch.change(central, &[])?;
+/// An operation, and a number for who has done it.
+fn transaction(change: Option<Value>, number: i64) -> Transaction {
+    let number = json!({
+        "op": "update", "table": "SB_Global", "where": [], "row": {"nb_cfg": number}
+    });
+    let mut transaction = Transaction::new();
+    change.into_iter().chain([number]).for_each(|operation| {
+        transaction.operation(operation);
+    });
+    transaction
+}
+
+/// The time from when a number is known to when a chassis answers it.
+async fn answered(client: &mut Client, number: i64) -> Result<Duration> {
+    let has = |client: &Client, table: &str| {
+        let mut rows = client.replica().rows(table);
+        rows.any(|(_, row)| row.integer("nb_cfg").is_ok_and(|it| it == number))
+    };
+    let wait = async {
+        let mut known = None;
+        while !has(client, "Chassis_Private") {
+            client.next_event().await;
+            if known.is_none() && has(client, "SB_Global") {
+                known = Some(Instant::now());
+            }
+        }
+        known.map(|it| it.elapsed()).unwrap_or_default()
+    };
+    Ok(tokio::time::timeout(PATIENCE, wait).await?)
+}
+
+fn measure(watch: &mut Watch, daemon: &mut impl Daemon) -> Result<Measured> {
+    watch.change(None)?;
     daemon.kill();
-    watch.last += 1;
-    central.sbctl(&["set", "SB_Global", ".", &format!("nb_cfg={}", watch.last)])?;
+    watch.number()?;
     let start = Instant::now();
     daemon.start()?;
     watch.answered()?;
@@ -190,29 +215,35 @@ fn measure(central: &Central, watch: &mut Watch, daemon: &mut impl Daemon) -> Re
         resident.and_then(|it| it.split_whitespace().next()).context("VmRSS")?.parse()?;
     let (mut address, mut acls) = (Vec::new(), Vec::new());
     let millis = |taken: Duration| taken.as_secs_f64() * 1e3;
-    let set = uuid(row::SHARED);
-    let datapath = format!("logical_datapath={}", uuid(row::FIRST_SWITCH));
+    let row = |row: &str| json!([["_uuid", "==", ["uuid", row]]]);
     for turn in 0..TIMES {
-        let member = format!("\"{}\"", cloud::address(30_000 + turn));
-        for verb in ["add", "remove"] {
-            let change = [verb, "Address_Set", &*set, "addresses", &*member];
-            address.push(millis(watch.change(central, &change)?));
+        let member = cloud::address(30_000 + turn);
+        for verb in ["insert", "delete"] {
+            let change = json!({
+                "op": "mutate",
+                "table": "Address_Set",
+                "where": row(&cloud::uuid(row::SHARED)),
+                "mutations": [["addresses", verb, member]],
+            });
+            address.push(millis(watch.change(Some(change))?.0));
         }
-        let (matches, priority) = (acl(4000 + turn).replace('"', "\\\""), 1500 + turn);
-        let (matches, priority) = (format!("match=\"{matches}\""), format!("priority={priority}"));
-        let new = ["create", "Logical_Flow", &*datapath, "pipeline=egress", "table_id=4"];
-        let create = [&new[..], &[&*priority, &*matches, "actions=\"next;\""]].concat();
-        acls.push(millis(watch.change(central, &create)?));
-        let found = central.sbctl(&[
-            "--bare",
-            "--columns=_uuid",
-            "find",
-            "Logical_Flow",
-            &priority,
-            "table_id=4",
-        ])?;
-        let found = found.lines().last().context("the flow")?.to_owned();
-        acls.push(millis(watch.change(central, &["destroy", "Logical_Flow", &found])?));
+        let create = json!({
+            "op": "insert",
+            "table": "Logical_Flow",
+            "row": {
+                "logical_datapath": ["uuid", cloud::uuid(row::FIRST_SWITCH)],
+                "pipeline": "egress",
+                "table_id": 4,
+                "priority": 1500 + turn,
+                "match": acl(4000 + turn),
+                "actions": "next;",
+            },
+        });
+        let (taken, flow) = watch.change(Some(create))?;
+        acls.push(millis(taken));
+        let flow = row(&flow.context("the flow")?.to_string());
+        let destroy = json!({"op": "delete", "table": "Logical_Flow", "where": flow});
+        acls.push(millis(watch.change(Some(destroy))?.0));
     }
     address.sort_by(f64::total_cmp);
     acls.sort_by(f64::total_cmp);
@@ -242,7 +273,7 @@ fn ours(cloud: &Cloud) -> Result<Measured> {
         chassis.plug(&link, port)?;
     }
     chassis.start()?;
-    measure(&central, &mut Watch::new(&central)?, &mut chassis)
+    measure(&mut Watch::new(&central)?, &mut chassis)
 }
 
 fn stock(cloud: &Cloud) -> Result<Measured> {
@@ -261,7 +292,7 @@ fn stock(cloud: &Cloud) -> Result<Measured> {
             "add-port br-int {link} -- set interface {link} type=internal external_ids:iface-id={port}"
         ))?;
     }
-    measure(&central, &mut Watch::new(&central)?, &mut chassis)
+    measure(&mut Watch::new(&central)?, &mut chassis)
 }
 
 fn main() -> Result<()> {

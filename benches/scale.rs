@@ -4,10 +4,13 @@
 //! northd writes (`cloud`), against the budgets of DESIGN: 1 s at 100,000 logical flows, 8 s at
 //! 1,000,000, and 200 bytes of resident memory a flow beyond the flow's own text. Each size has a
 //! process of its own, which is given the message as a file: what made it must leave no free memory
-//! behind that would go uncounted. `cargo bench --bench scale [-- SIZE ...]`.
+//! behind that would go uncounted. Afterwards all rows go, and return.
+//! `cargo bench --bench scale [-- SIZE ...]`; with all sizes a drawing goes to `target/scale.svg`.
 
+mod chart;
 mod cloud;
 
+use chart::{Bar, Picture};
 use cloud::{Chassis, Cloud, Ours};
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +22,17 @@ fn memory(line: &str) -> usize {
     let found = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
     let kib = found.and_then(|it| it.split_whitespace().next()?.parse::<usize>().ok());
     kib.expect("a size") * 1024
+}
+
+/// What a size takes: seconds, and bytes of each flow beyond its text.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Measured {
+    flows: usize,
+    read: f64,
+    cold: f64,
+    gone: f64,
+    back: f64,
+    beyond: f64,
 }
 
 /// What there is to read, beside the text of the message.
@@ -82,12 +96,55 @@ fn measure(from: &Path) {
         of_each(rows_take) - of_each(words),
         of_each(all_takes) - of_each(words),
     );
+    let [read, cold, gone, back] = [read, cold, gone, back].map(|it| it.as_secs_f64());
+    let beyond = of_each(all_takes) - of_each(words);
+    let measured = Measured { flows, read, cold, gone, back, beyond };
+    let measured = serde_json::to_vec(&measured).expect("JSON");
+    std::fs::write(from.join("measured"), measured).expect("a file");
 }
 
-fn main() {
+/// What is wanted: seconds of a start, by flows, and bytes of each flow.
+const COLD: [(usize, f64); 2] = [(100_000, 1.0), (1_000_000, 8.0)];
+const BEYOND: f64 = 200.0;
+
+fn picture(sizes: &[(usize, Measured)]) -> Picture {
+    let rows = [
+        "rows read, s",
+        "forwards (read and compiled), s",
+        "everything gone, s",
+        "everything back, s",
+        "memory of a flow beyond its text, KB",
+    ];
+    let mut bars = Vec::new();
+    for (series, (size, it)) in sizes.iter().enumerate() {
+        let cold = COLD.iter().find(|budget| budget.0 == *size).map(|budget| budget.1);
+        let values = [
+            (it.read, None),
+            (it.cold, cold),
+            (it.gone, None),
+            (it.back, None),
+            (it.beyond / 1000.0, Some(BEYOND / 1000.0)),
+        ];
+        bars.extend(values.into_iter().enumerate().map(|(row, (value, budget))| {
+            let note = format!("{value:.2}");
+            Bar { row, series, value, spread: (value, value), budget, note }
+        }));
+    }
+    Picture {
+        caption: "A whole Southbound DB at once (red: the budget)".into(),
+        rows: rows.map(String::from).into(),
+        series: sizes.iter().map(|(_, it)| format!("{} flows", it.flows)).collect(),
+        scale: 0.01..100.0,
+        base: 0.01,
+        bars,
+    }
+}
+
+fn main() -> anyhow::Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|it| it.parse().ok()).collect();
     if let Some(from) = std::env::var_os("OVN_XDP_SCALE") {
-        return measure(Path::new(&from));
+        measure(Path::new(&from));
+        return Ok(());
     }
     println!(
         "{:>9} {:>9} {:>9} {:>6} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>7} {:>9}",
@@ -104,11 +161,20 @@ fn main() {
         "rows B",
         "beyond B"
     );
-    for size in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
+    let all = [10_000, 100_000, 1_000_000];
+    let chosen = if sizes.is_empty() { &all[..] } else { &sizes };
+    let mut measured = Vec::new();
+    for &size in chosen {
         let own = std::env::current_exe().expect("this program");
         let files = tempfile::tempdir().expect("a directory");
         write(size, files.path());
         let status = Command::new(own).env("OVN_XDP_SCALE", files.path()).status();
         assert!(status.expect("a process").success());
+        let of_it = std::fs::read(files.path().join("measured"))?;
+        measured.push((size, serde_json::from_slice(&of_it)?));
     }
+    if chosen.len() == all.len() {
+        picture(&measured).draw("scale")?;
+    }
+    Ok(())
 }

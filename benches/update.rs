@@ -2,11 +2,14 @@
 //!
 //! On databases in the shape that northd writes (`cloud`) at 10,000, 100,000 and 1,000,000 logical
 //! flows: an address of a set that 3,500 ACLs share, and of a set of 10,000; an ACL; a port with its
-//! flows; a nested container of ours. Each comes and goes; median and p99 of all. The budget is 1 ms
-//! and 10 ms. `cargo bench --bench update [-- SIZE ...]`.
+//! flows; a nested container of ours. Each is added and removed; median and p99 of both, apart. The
+//! budget is 1 ms and 10 ms. That everything goes and returns is measured by `scale`.
+//! `cargo bench --bench update [-- SIZE ...]`; with all sizes a drawing goes to `target/update.svg`.
 
+mod chart;
 mod cloud;
 
+use chart::{Bar, Picture};
 use cloud::{Chassis, Cloud, To, acl, address, flow_row, port_flows, port_row_of, row, uuid};
 use ovn_xdp_compile::LocalPort;
 use ovn_xdp_datapath::key::{InterfaceId, VlanId};
@@ -22,6 +25,29 @@ const SPARE: u64 = 0x7000_0000;
 struct Bench {
     chassis: Chassis,
     flows: usize,
+    lines: Vec<Line>,
+}
+
+/// What a change took, in microseconds: added, and removed.
+struct Line {
+    what: &'static str,
+    added: Taken,
+    removed: Taken,
+}
+
+struct Taken {
+    median: f64,
+    p99: f64,
+    most: f64,
+}
+
+impl Taken {
+    fn of(mut all: Vec<Duration>) -> Self {
+        all.sort_unstable();
+        let [median, p99, most] =
+            [50, 99, 100].map(|percent| all[(all.len() - 1) * percent / 100].as_secs_f64() * 1e6);
+        Self { median, p99, most }
+    }
 }
 
 impl Bench {
@@ -29,24 +55,26 @@ impl Bench {
         let cloud = Cloud::new(flows);
         let mut chassis = Chassis::new(&cloud.ours);
         chassis.hear(&cloud.initial());
-        Self { chassis, flows: cloud.flows }
+        Self { chassis, flows: cloud.flows, lines: Vec::new() }
     }
 
     /// What comes and goes by two messages, made anew for each turn.
-    fn turns(&mut self, what: &str, messages: impl Fn(usize) -> [String; 2]) {
+    fn turns(&mut self, what: &'static str, messages: impl Fn(usize) -> [String; 2]) {
         self.around(what, messages, |_, _, _| {});
     }
 
     fn around(
         &mut self,
-        what: &str,
+        what: &'static str,
         messages: impl Fn(usize) -> [String; 2],
         also: impl Fn(&mut Chassis, usize, bool),
     ) {
-        let mut taken = Vec::new();
+        let mut taken = [Vec::new(), Vec::new()];
         let before = self.chassis.compiler.publish().number;
         for turn in 0..TIMES {
-            for (message, comes) in messages(turn).iter().zip([true, false]) {
+            for ((message, comes), taken) in
+                messages(turn).iter().zip([true, false]).zip(&mut taken)
+            {
                 let start = Instant::now();
                 also(&mut self.chassis, turn, comes);
                 let generation = self.chassis.hear(message);
@@ -56,16 +84,13 @@ impl Bench {
         }
         let made = self.chassis.compiler.publish().number - before;
         assert!(made >= 2 * TIMES as u64, "{what}: {made} generations");
-        taken.sort_unstable();
-        let micros = |at: usize| taken[at].as_secs_f64() * 1e6;
-        let last: Duration = taken[taken.len() - 1];
-        println!(
-            "{:>9}  {what:<46} {:>9.1} {:>9.1} {:>9.1}",
-            self.flows,
-            micros(taken.len() / 2),
-            micros(taken.len() * 99 / 100),
-            last.as_secs_f64() * 1e6
-        );
+        let [added, removed] = taken.map(Taken::of);
+        print!("{:>9}  {what:<44}", self.flows);
+        for Taken { median, p99, most } in [&added, &removed] {
+            print!(" {median:>8.1} {p99:>8.1} {most:>8.1}");
+        }
+        println!();
+        self.lines.push(Line { what, added, removed });
     }
 
     fn run(&mut self) {
@@ -132,13 +157,52 @@ fn come_and_go(rows: &[(&str, String)]) -> [String; 2] {
     })
 }
 
-fn main() {
+/// Microseconds that a change may take, in the median.
+const BUDGET: f64 = 1000.0;
+
+/// The medians of some sizes' lines, with the p99 behind.
+fn picture(benches: &[(usize, Vec<Line>)]) -> Picture {
+    let mut bars = Vec::new();
+    let mut rows = Vec::new();
+    for (series, (_, lines)) in benches.iter().enumerate() {
+        let both = lines.iter().flat_map(|it| [(it.what, &it.added), (it.what, &it.removed)]);
+        for (row, (what, Taken { median, p99, .. })) in both.enumerate() {
+            if series == 0 {
+                let comes = if row % 2 == 0 { "added" } else { "removed" };
+                rows.push(format!("{what}: {comes}"));
+            }
+            let note = format!("{median:.0}, p99 {p99:.0}");
+            let spread = (*median, *p99);
+            bars.push(Bar { row, series, value: *median, spread, budget: Some(BUDGET), note });
+        }
+    }
+    Picture {
+        caption: "One change, from message to published generation, µs (red: 1 ms, the budget)"
+            .into(),
+        rows,
+        series: benches.iter().map(|(flows, _)| format!("{flows} flows")).collect(),
+        scale: 1.0..50_000.0,
+        base: 1.0,
+        bars,
+    }
+}
+
+fn main() -> anyhow::Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|it| it.parse().ok()).collect();
     println!(
-        "{:>9}  {:<46} {:>9} {:>9} {:>9}",
-        "flows", "change", "median µs", "p99 µs", "most µs"
+        "{:>9}  {:<44} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "flows", "change, µs", "added", "p99", "most", "removed", "p99", "most"
     );
-    for size in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
-        Bench::new(size).run();
+    let all = [10_000, 100_000, 1_000_000];
+    let chosen = if sizes.is_empty() { &all[..] } else { &sizes };
+    let run = |size: &usize| {
+        let mut bench = Bench::new(*size);
+        bench.run();
+        (bench.flows, bench.lines)
+    };
+    let benches: Vec<_> = chosen.iter().map(run).collect();
+    if chosen.len() == all.len() {
+        picture(&benches).draw("update")?;
     }
+    Ok(())
 }

@@ -11,7 +11,6 @@
 //! `VERSUS_ROUNDS` (default 5) and `VERSUS_SECONDS` per measurement (default 2) change the effort, and
 //! `VERSUS_OTHER` is the path of another build of ours, to be measured beside this one.
 
-#[path = "versus_stock/chart.rs"]
 mod chart;
 #[path = "versus_stock/measure.rs"]
 mod measure;
@@ -19,6 +18,7 @@ mod measure;
 mod world;
 
 use anyhow::{Result, bail};
+use chart::{Bar, Picture};
 use measure::Measure;
 use std::time::Duration;
 use world::{Kind, World};
@@ -64,9 +64,7 @@ fn main() -> Result<()> {
     }
     table.print();
     if table.is_whole() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/versus_stock.svg");
-        chart::draw(&table, &path)?;
-        println!("\ndrawn: {}", path.strip_prefix(env!("CARGO_MANIFEST_DIR"))?.display());
+        table.picture().draw("versus_stock")?;
     }
     Ok(())
 }
@@ -123,6 +121,27 @@ impl Table {
             if measure.more_is_better() { ours / theirs } else { theirs / ours }
         });
         spread(ratios.collect())
+    }
+
+    fn picture(&self) -> Picture {
+        let peers = [Kind::StockPacket, Kind::StockXdp, Kind::Kernel];
+        let mut bars = Vec::new();
+        for (row, measure) in Measure::ALL.into_iter().enumerate() {
+            for (series, peer) in peers.into_iter().enumerate() {
+                let Spread { least, median, most } = self.ahead(measure, peer);
+                let note = format!("{median:.2}");
+                let spread = (least, most);
+                bars.push(Bar { row, series, value: median, spread, budget: None, note });
+            }
+        }
+        Picture {
+            caption: "ovn-xdp, user tier: times ahead (1 = equal)".into(),
+            rows: Measure::ALL.map(|measure| measure.label().into()).into(),
+            series: peers.map(|peer| format!("against {}", peer.label())).into(),
+            scale: 0.1..10.0,
+            base: 1.0,
+            bars,
+        }
     }
 
     fn print(&self) {
