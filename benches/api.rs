@@ -54,7 +54,7 @@ fn main() -> Result<()> {
 fn start(underlay: &Underlay, name: &str, on_disk: bool) -> Result<XdpChassis> {
     let options = XdpOptions {
         binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-        name: "hv1",
+        name,
         remote: "",
         address: ("192.0.2.1".parse()?, 24),
         identity: None,

@@ -94,8 +94,8 @@ pub enum Outcome {
     NotExecuted,
     /// It is done, with the packet as it is now; the program goes on.
     Done,
-    /// The packet, as it is now, goes on at the next table or in the operation's block; the program
-    /// goes on with the packet as it was.
+    /// The packet, as it is now, goes on at the next table, in the operation's block or, if the agent
+    /// has made a copy of it, in the egress pipeline; the program goes on with the packet as it was.
     Forks,
 }
 

@@ -109,6 +109,7 @@ pub(crate) fn root(
         | PortType::Patch
         | PortType::Remote
         | PortType::Vtep
+        | PortType::Mirror
         | PortType::Unknown => false,
     };
     roots.then_some(port.datapath)

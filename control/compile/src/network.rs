@@ -55,6 +55,15 @@ impl<'a> Network<'a> {
         parse_actions(flow.actions(), &parameters).ok()
     }
 
+    /// Year and month of the release that the database's `ovn-northd` is of, if it says so.
+    pub fn release(self) -> Option<(u16, u16)> {
+        let mut globals = self.compiler.database.globals.values();
+        let said = globals.find_map(|global| global.options.get("northd_internal_version"))?;
+        let (year, rest) = said.split_once('.')?;
+        let (month, _) = rest.split_once('.')?;
+        Some((year.parse().ok()?, month.parse().ok()?))
+    }
+
     /// The name of a table's stage, as a flow in it has it. Of a datapath that was compiled it is one
     /// of the table's rules: a million flows are too many to look through for one.
     pub fn stage(self, datapath: DatapathKey, pipeline: Pipeline, table: u8) -> Option<&'a str> {

@@ -100,7 +100,7 @@ impl Map<'_> {
             PortType::Patch => self.patch(port),
             PortType::L3Gateway if self.is_here(port, "l3gateway-chassis") => self.patch(port),
             PortType::Localport => Place::Unbound,
-            PortType::Localnet | PortType::Unknown => not_executed,
+            PortType::Localnet | PortType::Mirror | PortType::Unknown => not_executed,
             PortType::ChassisRedirect => match active(self.database, port) {
                 Some(chassis) if Some(chassis) != self.own.uuid => {
                     self.tunnelled(port, Some(chassis))

@@ -13,7 +13,8 @@ use ovn_xdp_datapath::key::{DatapathKey, FlowId, PortKey};
 use ovn_xdp_datapath::parse::{ethertype, protocol};
 use ovn_xdp_datapath::pipeline::{Outcome, Surroundings};
 use ovn_xdp_datapath::program::{
-    Agent, Backend, BalanceNote, Connection, Message, NatTarget, TrackZone, Translated,
+    Agent, Backend, BalanceNote, Connection, Message, NatTarget, OriginalField, TrackZone,
+    Translated,
 };
 use ovn_xdp_datapath::publish::{Datapath, Port, SecurityEntry};
 use ovn_xdp_datapath::security::link_local;
@@ -46,14 +47,28 @@ impl Surroundings for &Tracer<'_> {
         datapath: &Datapath,
         packet: &mut Context,
     ) -> Outcome {
-        match operation {
+        let before = packet.clone();
+        let outcome = match operation {
             Connection::Lookup(_) => self.look_up(packet),
             Connection::Commit { .. }
             | Connection::CommitAffinity { .. }
             | Connection::CommitEcmp { .. }
             | Connection::CheckAffinity(_)
-            | Connection::CheckEcmp { .. }
-            | Connection::Original { .. } => Outcome::Done,
+            | Connection::CheckEcmp { .. } => Outcome::Done,
+            Connection::Original { result, field } => {
+                // What it was sent to is assumed to be what it is sent to now, but for its address.
+                let from = match field {
+                    OriginalField::PortDestination => Some(field::TP_DST),
+                    OriginalField::Protocol => Some(field::IP_PROTO),
+                    OriginalField::Ip4Destination | OriginalField::Ip6Destination => None,
+                };
+                if let Some(from) = from {
+                    let value = packet.get(from);
+                    packet.set(*result, value);
+                    self.say_result(Kind::Modify, |to| format!("{to} = {value}"));
+                }
+                Outcome::Done
+            }
             Connection::CommitNat(_) => {
                 self.commit(packet, "ct_commit_nat /* assuming no un-nat entry, so no change */")
             }
@@ -91,7 +106,11 @@ impl Surroundings for &Tracer<'_> {
                 self.say_result(Kind::Action, |to| format!("/* {to} = {state}; */"));
                 Outcome::Done
             }
+        };
+        if self.zones && outcome == Outcome::Forks {
+            keep_tuple(&before, packet);
         }
+        outcome
     }
 
     fn message(&mut self, message: Message, packet: &mut Context) -> Outcome {
@@ -204,8 +223,19 @@ impl Surroundings for &Tracer<'_> {
             | Agent::Meter { .. }
             | Agent::Sample { .. }
             | Agent::ForwardingGroup { .. }
-            | Agent::FloodRemote
-            | Agent::Mirror(_) => {}
+            | Agent::FloodRemote => {}
+            Agent::Mirror(Some(port)) => {
+                let mut record = self.record.borrow_mut();
+                let node = record.add(Kind::Transformation, "clone");
+                record.forked_at(node);
+                packet.set(field::INPORT, 0);
+                packet.set(field::OUTPORT, port.get().into());
+                return Outcome::Forks;
+            }
+            Agent::Mirror(None) => {
+                let text = "/* omitting output because no taget port found. */";
+                self.record.borrow_mut().add(Kind::Error, text);
+            }
         }
         Outcome::Done
     }
@@ -266,6 +296,22 @@ impl Surroundings for &Tracer<'_> {
             _ => true,
         }
     }
+}
+
+/// What a packet was before it was tracked becomes the tuple of its connection.
+fn keep_tuple(before: &Context, packet: &mut Context) {
+    let addresses = match before.get(field::ETH_TYPE) as u16 {
+        ethertype::IPV4 => Some((field::IP4_SRC, field::IP4_DST)),
+        ethertype::IPV6 => Some((field::IP6_SRC, field::IP6_DST)),
+        _ => None,
+    };
+    if let Some((source, destination)) = addresses {
+        packet.set(field::CT_IP_SRC, before.get(source));
+        packet.set(field::CT_IP_DST, before.get(destination));
+    }
+    packet.set(field::CT_PROTO, before.get(field::IP_PROTO));
+    packet.set(field::CT_TP_SRC, before.get(field::TP_SRC));
+    packet.set(field::CT_TP_DST, before.get(field::TP_DST));
 }
 
 /// What a packet meets on a chassis: what it meets in a worker, but for what the options say of

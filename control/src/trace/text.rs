@@ -169,7 +169,30 @@ fn connection(packet: &Context, out: &mut String) {
     if get(field::CT_LABEL) != 0 {
         let _ = write!(out, "ct_label={:#x},", get(field::CT_LABEL));
     }
-    // What a packet was sent to is only shown with the protocol that it had, which nothing sets.
+    if get(field::CT_PROTO) != 0 && is_of_a_connection(get(field::CT_STATE)) {
+        tuple(packet, out);
+    }
+}
+
+/// Whether a state says that there is a connection, or will be.
+fn is_of_a_connection(state: u128) -> bool {
+    use super::script::state::{INVALID, TRACKED};
+    state & !(TRACKED | INVALID) != 0 || state & (TRACKED | INVALID) == TRACKED
+}
+
+/// The tuple of a connection.
+fn tuple(packet: &Context, out: &mut String) {
+    let get = |slice| packet.get(slice);
+    let addresses = [get(field::CT_IP_SRC), get(field::CT_IP_DST)];
+    let [source, destination] = match get(field::ETH_TYPE) as u16 {
+        ethertype::IPV4 => addresses.map(ip4),
+        _ => addresses.map(ip6),
+    };
+    let family = if get(field::ETH_TYPE) as u16 == ethertype::IPV4 { "nw" } else { "ipv6" };
+    let _ = write!(out, "ct_{family}_src={source},ct_{family}_dst={destination},");
+    let _ = write!(out, "ct_nw_proto={},", get(field::CT_PROTO));
+    let (from, to) = (get(field::CT_TP_SRC), get(field::CT_TP_DST));
+    let _ = write!(out, "ct_tp_src={from},ct_tp_dst={to},");
 }
 
 /// What IPv4 and IPv6 have in common; `number` if the protocol has no word of its own.

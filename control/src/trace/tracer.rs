@@ -26,6 +26,9 @@ pub struct Place {
     list: usize,
 }
 
+/// The first release that has a zone in `ct_next` and `ct_commit_nat`.
+const ZONES: (u16, u16) = (24, 9);
+
 /// The list of actions of a table that is not shown.
 const HIDDEN: usize = usize::MAX;
 
@@ -91,6 +94,8 @@ pub struct Tracer<'a> {
     pub(super) rows: &'a Replica,
     /// No chassis is looked at.
     whole: bool,
+    /// `ovn-trace` of the same release names the zones of connections, and keeps their tuples.
+    pub(super) zones: bool,
     pub(super) record: RefCell<Record>,
 }
 
@@ -98,7 +103,8 @@ impl<'a> Tracer<'a> {
     /// A tracer that has seen nothing yet.
     pub fn new(names: Names<'a>, rows: &'a Replica, whole: bool, script: Script) -> Self {
         let record = RefCell::new(Record { script, ..Record::default() });
-        Self { names, rows, whole, record }
+        let zones = names.network.release().is_some_and(|release| release >= ZONES);
+        Self { names, rows, whole, zones, record }
     }
 
     /// What was seen.
@@ -197,9 +203,9 @@ impl Observer for &Tracer<'_> {
         let actions = flow.and_then(|flow| Some((flow, self.names.network.actions(flow)?)));
         match actions {
             Some((flow, actions)) => {
-                let zoned = ["ct_next(", "ct_commit_nat("]
-                    .iter()
-                    .any(|action| flow.actions().contains(action));
+                let named = ["ct_next(", "ct_commit_nat("];
+                let zoned =
+                    self.zones || named.iter().any(|action| flow.actions().contains(action));
                 Tracer::list(&mut record, node, &actions.list, zoned)
             }
             None => Place { node, list: HIDDEN },

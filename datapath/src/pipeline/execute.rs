@@ -104,7 +104,15 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                     let datapath = branch.datapath;
                     match self.surroundings.agent(operation, datapath, &mut packet) {
                         Outcome::NotExecuted => return Err(DropReason::NotExecuted),
-                        Outcome::Done | Outcome::Forks => branch.context = packet,
+                        Outcome::Done => branch.context = packet,
+                        // A copy goes out by another port.
+                        Outcome::Forks => {
+                            let place = self.observer.place(place);
+                            self.fork(branch, later, place, false);
+                            branch.context = packet;
+                            branch.at = At::Table(Pipeline::Egress, 0);
+                            return Ok(true);
+                        }
                     }
                 }
                 _ => {

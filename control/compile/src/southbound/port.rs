@@ -63,6 +63,8 @@ pub enum PortType {
     Remote,
     /// A port of a hardware VTEP (PBT-11).
     Vtep,
+    /// Where copies of a port's packets go (ACT-63).
+    Mirror,
     /// A type that this version does not know.
     Unknown,
 }
@@ -82,6 +84,7 @@ impl PortType {
             "external" => Self::External,
             "remote" => Self::Remote,
             "vtep" => Self::Vtep,
+            "mirror" => Self::Mirror,
             _ => Self::Unknown,
         }
     }
@@ -100,6 +103,7 @@ impl PortType {
             Self::External => "external",
             Self::Remote => "remote",
             Self::Vtep => "vtep",
+            Self::Mirror => "mirror",
             Self::Unknown => "unknown",
         }
     }
