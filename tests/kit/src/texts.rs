@@ -1,6 +1,7 @@
 //! The words of a Southbound database: every distinct match and actions of its logical flows, and
 //! what is in the sets that they name. Values that northd or the server throws dice for have always
-//! the same: a UUID is [`UUID`], and a router's tunnel key in the name of a set is its name.
+//! the same: a UUID is [`UUID`], a router's tunnel key in the name of a set is its name, and a router has
+//! one gateway port.
 
 use crate::central::Central;
 use anyhow::{Context, Result};
@@ -37,7 +38,8 @@ impl Texts {
         let usual = |text: &str| {
             let named =
                 names.iter().fold(text.to_owned(), |text, [key, name]| text.replace(key, name));
-            without_uuids(&named)
+            // Which of two gateway ports NAT and load balancers are of hangs on their UUIDs.
+            without_uuids(&named).replace("r0-two", "r0-pub")
         };
         for [text, actions] in rows(central, "Logical_Flow", ["match", "actions"])? {
             self.matches.insert(usual(&string(&text)?));

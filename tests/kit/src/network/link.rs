@@ -29,16 +29,18 @@ impl Network {
         }
         if self.has(Feature::Transit) {
             self.add("ls-add ts -- set Logical_Switch ts other_config:interconn-ts=ts");
-            self.add("lrp-add r0 r0-ts 02:00:00:00:f6:01 169.254.100.1/24 fd66::1/64");
-            self.add("lrp-set-gateway-chassis r0-ts hv1 10");
-            self.patch("ts", "ts-r0", "r0-ts");
+            self.add("lrp-add gw gw-ts 02:00:00:00:f6:01 169.254.100.1/24 fd66::1/64");
+            self.patch("ts", "ts-gw", "gw-ts");
             self.add("lsp-add ts ts-away -- lsp-set-type ts-away remote");
             self.add("lsp-set-addresses ts-away '02:00:00:00:f6:02 169.254.100.2/24 fd66::2/64'");
             self.add(
-                "lr-route-add r0 10.77.0.0/16 169.254.100.2 -- lr-route-add r0 fd77::/16 fd66::2",
+                "lr-route-add gw 10.77.0.0/16 169.254.100.2 -- lr-route-add gw fd77::/16 fd66::2",
+            );
+            self.add(
+                "lr-route-add r0 10.77.0.0/16 100.64.0.2 -- lr-route-add r0 fd77::/16 fd64::2",
             );
             self.push_end("ts-away", TRANSIT, "02:00:00:00:f6:02", "169.254.100.2", "fd66::2");
-            self.push_router("ts-r0", TRANSIT, "02:00:00:00:f6:01", "169.254.100.1", "fd66::1");
+            self.push_router("ts-gw", TRANSIT, "02:00:00:00:f6:01", "169.254.100.1", "fd66::1");
             self.addresses4.push("10.77.1.1".into());
             self.addresses6.push("fd77::1".into());
         }
