@@ -205,7 +205,8 @@ impl UpdatesSeed<'_> {
     /// Reads the text of updates, by several if it is long.
     pub fn parse(self, text: &str) -> Result<Vec<RowUpdate>, serde_json::Error> {
         let Self { shapes, notation, strings } = self;
-        match pieces::read(pieces::Readers::default(), text, (shapes, notation), strings) {
+        let several = pieces::Readers::of(text);
+        match several.and_then(|it| pieces::read(it, text, (shapes, notation), strings)) {
             Some(updates) => Ok(updates),
             None => Self { shapes, notation, strings }.parse_to(text, &mut None),
         }

@@ -24,12 +24,19 @@ pub(crate) struct Readers {
     pub(crate) piece: usize,
 }
 
-impl Default for Readers {
-    fn default() -> Self {
+impl Readers {
+    const PIECE: usize = 4 << 20;
+
+    /// Those for a text; none if it is short, without asking how many cores there are, which takes
+    /// longer than to read it.
+    pub(crate) fn of(text: &str) -> Option<Self> {
         /// More would only wait for memory.
         const MOST: usize = 4;
+        if text.len() < 2 * Self::PIECE {
+            return None;
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { many: cores.min(MOST), piece: 4 << 20 }
+        Some(Self { many: cores.min(MOST), piece: Self::PIECE })
     }
 }
 
