@@ -177,8 +177,9 @@ fn commands(network: &Network) -> Vec<Vec<&str>> {
     let mut all: Vec<Vec<&str>> = vec![vec![]];
     for words in network.commands[1..].split(|word| word == "--") {
         let names = |words: &[&str]| words.iter().any(|word| word.starts_with("--id=@"));
+        let refers = words.iter().any(|word| !word.starts_with("--id=") && word.contains('@'));
         let last = all.last_mut().unwrap();
-        if names(last) && !last.contains(&"set") {
+        if names(last) && (refers || !last.contains(&"set")) {
             last.push("--");
             last.extend(words.iter().map(String::as_str));
         } else {
