@@ -13,6 +13,7 @@ mod names;
 mod outcome;
 mod question;
 mod script;
+mod security;
 mod text;
 mod tracer;
 mod tree;

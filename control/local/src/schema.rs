@@ -4,8 +4,8 @@
 //! northd or a chassis writes there for others to see (`chassis`, `up`, `encap` and so on) is not
 //! among them.
 
-use ovn_xdp_ovsdb::row::Shape;
 use ovn_xdp_ovsdb::schema::Schema;
+use ovn_xdp_ovsdb::shape::Shape;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

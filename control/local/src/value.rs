@@ -5,7 +5,7 @@
 
 use super::document::Json;
 use hashbrown::HashMap;
-use ovn_xdp_ovsdb::row::Column;
+use ovn_xdp_ovsdb::shape::Column;
 use ovn_xdp_ovsdb::value::{Atom, AtomType, Datum};
 use uuid::Uuid;
 

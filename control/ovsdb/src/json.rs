@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::intern::Interner;
 use crate::packed::Parts;
-use crate::row::{Column, Shape};
 use crate::schema::ColumnType;
+use crate::shape::{Column, Shape};
 use crate::value::{Atom, AtomType, Datum};
 
 /// What a JSON value stands for, and so how many elements it may have.

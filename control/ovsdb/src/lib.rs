@@ -27,6 +27,7 @@ pub mod rows;
 pub mod schema;
 pub mod server;
 mod session;
+pub mod shape;
 pub mod tls;
 pub mod transact;
 pub mod value;

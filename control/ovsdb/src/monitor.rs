@@ -15,8 +15,9 @@ use crate::condition::{Conditions, TableConditions};
 use crate::intern::Interner;
 use crate::json::{ColumnsSeed, Meaning, NameSeed};
 use crate::pieces;
-use crate::row::{Row, Shape};
+use crate::row::Row;
 use crate::schema::Schema;
+use crate::shape::Shape;
 use crate::value::Datum;
 
 /// The dialects, best first.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::row::{Column, Shape};
+use crate::shape::{Column, Shape};
 use crate::value::{Atom, Datum};
 
 /// What rows of a table may have in common.

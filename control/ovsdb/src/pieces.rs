@@ -187,8 +187,8 @@ fn is_row(text: &str, quote: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Shape;
     use crate::schema::ColumnType;
+    use crate::shape::Shape;
     use crate::value::AtomType;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};

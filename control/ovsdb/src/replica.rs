@@ -10,8 +10,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::monitor::{RowChange, RowUpdate, Shapes};
-use crate::row::{Row, Shape};
+use crate::row::Row;
 use crate::rows::{Identified, Rows};
+use crate::shape::Shape;
 use crate::value::Datum;
 
 /// The rows of all monitored tables.

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::monitor::Shapes;
 use crate::replica::Replica;
-use crate::row::{Row, RowError, Shape};
+use crate::row::{Row, RowError};
 use crate::schema::ColumnType;
+use crate::shape::Shape;
 use crate::value::AtomType;
 
 /// Why a server will not do.

@@ -13,8 +13,9 @@ use uuid::Uuid;
 use crate::condition::Clause;
 use crate::intern::Interner;
 use crate::json::{ColumnsSeed, Meaning};
-use crate::row::{Row, Shape};
+use crate::row::Row;
 use crate::schema::{ColumnType, Schema, TableSchema};
+use crate::shape::Shape;
 use crate::value::{AtomType, Datum};
 
 /// A row that the same transaction inserts.

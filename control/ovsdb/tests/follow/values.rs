@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ovn_xdp_ovsdb::intern::Interner;
 use ovn_xdp_ovsdb::monitor::{Notation, RowChange, RowUpdate, Shapes, UpdatesSeed};
-use ovn_xdp_ovsdb::row::Shape;
 use ovn_xdp_ovsdb::schema::ColumnType;
+use ovn_xdp_ovsdb::shape::Shape;
 use ovn_xdp_ovsdb::value::{Atom, AtomType, Datum};
 use proptest::prelude::*;
 use serde_json::{Value, json};
