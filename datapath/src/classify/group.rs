@@ -68,27 +68,11 @@ impl Candidate {
     }
 }
 
-impl PartialEq for Candidate {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Candidate {}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for Candidate {
+    fn order(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
-
-impl Entry for Candidate {}
 
 /// What clauses of one hash choose by.
 #[derive(Clone, Debug)]
@@ -97,27 +81,11 @@ struct Spread {
     choices: Trie<Chosen>,
 }
 
-impl PartialEq for Spread {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-    }
-}
-
-impl Eq for Spread {}
-
-impl PartialOrd for Spread {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Spread {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for Spread {
+    fn order(&self, other: &Self) -> Ordering {
         self.hash.cmp(&other.hash)
     }
 }
-
-impl Entry for Spread {}
 
 impl Spread {
     /// Counts a clause more or less that chooses so.
@@ -145,27 +113,11 @@ impl Chosen {
     }
 }
 
-impl PartialEq for Chosen {
-    fn eq(&self, other: &Self) -> bool {
-        self.sets == other.sets
-    }
-}
-
-impl Eq for Chosen {}
-
-impl PartialOrd for Chosen {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Chosen {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for Chosen {
+    fn order(&self, other: &Self) -> Ordering {
         self.sets.cmp(&other.sets)
     }
 }
-
-impl Entry for Chosen {}
 
 /// Many clauses of one hash.
 #[derive(Clone, Debug)]
@@ -174,27 +126,11 @@ struct Crowd {
     screen: Arc<Screen>,
 }
 
-impl PartialEq for Crowd {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash
-    }
-}
-
-impl Eq for Crowd {}
-
-impl PartialOrd for Crowd {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Crowd {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for Crowd {
+    fn order(&self, other: &Self) -> Ordering {
         self.hash.cmp(&other.hash)
     }
 }
-
-impl Entry for Crowd {}
 
 impl Crowd {
     fn search<'a>(&'a self, context: &Context, sets: &Sets, best: &mut Best<'a>) {
@@ -350,7 +286,7 @@ impl Group {
             let close: Vec<_> = self.candidates.find(hash).cloned().collect();
             for candidate in close {
                 let (choice, _) = Plan::beside_entries(candidate.clause());
-                self.candidates.remove(hash, |it| it.cmp(&candidate));
+                self.candidates.remove(hash, |it| it.order(&candidate));
                 self.put(hash_choice(hash, &choice), candidate);
                 spread.count(&choice, true);
             }
@@ -409,7 +345,7 @@ impl Group {
             let mut screen = Screen::default();
             let close: Vec<_> = self.candidates.find(hash).cloned().collect();
             for candidate in close {
-                self.candidates.remove(hash, |it| it.cmp(&candidate));
+                self.candidates.remove(hash, |it| it.order(&candidate));
                 screen.insert(row(candidate));
             }
             self.crowds.insert(hash, Crowd { hash, screen: Arc::new(screen) });

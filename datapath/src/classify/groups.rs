@@ -6,6 +6,7 @@
 use super::group::{Candidate, FEW, Group};
 use super::plan::{self, Choice, Look, Plan};
 use super::screen::{Row, Screen};
+use super::trie::Entry;
 use super::{Literal, Rank, Rule, order};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -100,8 +101,8 @@ impl Groups {
                 }));
                 continue;
             }
-            candidates.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-            candidates.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
+            candidates.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.order(&b.1)));
+            candidates.dedup_by(|a, b| a.0 == b.0 && a.1.order(&b.1).is_eq());
             let building = Building::of(&mut self.hashed, &look);
             let group = Arc::make_mut(&mut building.group);
             for (_, Candidate { order, .. }, _) in &candidates {

@@ -65,27 +65,11 @@ impl Named {
     }
 }
 
-impl PartialEq for Named {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Named {}
-
-impl PartialOrd for Named {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Named {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for Named {
+    fn order(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
-
-impl Entry for Named {}
 
 #[inline]
 fn hash(compared: usize, value: Masked) -> u64 {
@@ -247,7 +231,7 @@ impl Lists {
             self.named.insert(hash(compared, value), named);
             return;
         }
-        self.named.remove(hash(compared, value), |it| it.cmp(&named));
+        self.named.remove(hash(compared, value), |it| it.order(&named));
         let masks = &mut self.compared[compared].masks;
         if let Some(mask) = masks.iter_mut().find(|it| it.0 == value.mask) {
             mask.1 -= 1;

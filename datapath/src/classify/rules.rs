@@ -66,27 +66,11 @@ impl Ord for Ranked {
 #[derive(Clone, Debug)]
 pub(super) struct ByFlow(pub(super) Rule);
 
-impl PartialEq for ByFlow {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.flow() == other.0.flow()
-    }
-}
-
-impl Eq for ByFlow {}
-
-impl PartialOrd for ByFlow {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByFlow {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for ByFlow {
+    fn order(&self, other: &Self) -> Ordering {
         self.0.flow().cmp(&other.0.flow())
     }
 }
-
-impl Entry for ByFlow {}
 
 fn flow_hash(flow: FlowId) -> u64 {
     mix(flow.0 as u64, (flow.0 >> 64) as u64 ^ SPREAD)

@@ -97,27 +97,11 @@ impl Member {
     }
 }
 
-impl PartialEq for Member {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Member {}
-
-impl PartialOrd for Member {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Member {
-    fn cmp(&self, other: &Self) -> Ordering {
+impl Entry for Member {
+    fn order(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
 }
-
-impl Entry for Member {}
 
 #[inline]
 fn hash(domain: Domain, values: Masked) -> u64 {
@@ -150,7 +134,7 @@ impl Sets {
         let mut member = known.clone();
         member.sets.remove(at);
         if member.sets.is_empty() {
-            self.members.remove(hash, |it| it.cmp(&member));
+            self.members.remove(hash, |it| it.order(&member));
         } else {
             self.members.insert(hash, member);
         }

@@ -9,8 +9,11 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// Entries that are equal by [`Ord`] are the same entry.
-pub(super) trait Entry: Clone + Ord {}
+/// What a table holds.
+pub(super) trait Entry: Clone {
+    /// Where it stands among entries of one hash; those that stand alike are the same entry.
+    fn order(&self, other: &Self) -> Ordering;
+}
 
 /// The table.
 #[derive(Clone)]
@@ -114,26 +117,23 @@ impl<E: Entry> Node<E> {
                 let child = &mut Arc::make_mut(children)[rest as usize % FAN];
                 child.insert(rest >> BITS, depth + 1, slot)
             }
-            Self::Leaf(slots) => {
-                let key = (slot.hash, &slot.entry);
-                match slots.binary_search_by(|it| (it.hash, &it.entry).cmp(&key)) {
-                    Ok(at) => {
-                        let slots = Arc::make_mut(slots);
-                        Some(std::mem::replace(&mut slots[at].entry, slot.entry))
-                    }
-                    Err(at) => {
-                        let (before, after) = slots.split_at(at);
-                        *slots = before
-                            .iter()
-                            .cloned()
-                            .chain(std::iter::once(slot))
-                            .chain(after.iter().cloned())
-                            .collect();
-                        self.split(depth);
-                        None
-                    }
+            Self::Leaf(slots) => match slots.binary_search_by(|it| compare(it, &slot)) {
+                Ok(at) => {
+                    let slots = Arc::make_mut(slots);
+                    Some(std::mem::replace(&mut slots[at].entry, slot.entry))
                 }
-            }
+                Err(at) => {
+                    let (before, after) = slots.split_at(at);
+                    *slots = before
+                        .iter()
+                        .cloned()
+                        .chain(std::iter::once(slot))
+                        .chain(after.iter().cloned())
+                        .collect();
+                    self.split(depth);
+                    None
+                }
+            },
         }
     }
 
@@ -226,7 +226,7 @@ impl<E: Entry> Node<E> {
 
 /// The order of a leaf.
 fn compare<E: Entry>(a: &Slot<E>, b: &Slot<E>) -> Ordering {
-    (a.hash, &a.entry).cmp(&(b.hash, &b.entry))
+    a.hash.cmp(&b.hash).then_with(|| a.entry.order(&b.entry))
 }
 
 /// Entries by the child of a branch that they belong to.
@@ -289,7 +289,11 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    impl Entry for (u64, u32) {}
+    impl Entry for (u64, u32) {
+        fn order(&self, other: &Self) -> Ordering {
+            self.cmp(other)
+        }
+    }
 
     #[derive(Clone, Debug)]
     enum Step {
