@@ -209,6 +209,24 @@ fn cases() -> Vec<Case> {
         numbers().map(|n| port(n % 2000 * 16)).collect(),
         numbers().map(|n| port(n + 40_000)).collect(),
     );
+    let across = |n: u128| {
+        [is(field::IP_PROTO, 6), range(field::TP_DST, n * 6 + 1, n * 6 + 3000)]
+            .into_iter()
+            .chain([listed(field::IP_TTL, n % 200..n % 200 + 1, true)])
+            .collect()
+    };
+    let old = |n: u128, ttl| {
+        packet(&[(field::IP_PROTO, 6), (field::TP_DST, n * 6 + 1), (field::IP_TTL, ttl)])
+    };
+    case(
+        "10,000 port ranges across 500 others each",
+        rules((0..10_000).map(across)),
+        Sets::default(),
+        numbers().map(|n| old(n, 255)).collect(),
+        numbers()
+            .map(|n| packet(&[(field::IP_PROTO, 6), (field::TP_DST, 64_000 + n % 999)]))
+            .collect(),
+    );
     let wide = |n: u128| range(field::TP_DST, n * 7 % 32_768 + 1, 65_535 - n * 5 % 32_000);
     case(
         "2,000 port ranges of fifteen prefix lengths",

@@ -15,16 +15,20 @@ use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use triomphe::ThinArc;
 
+pub use range::Range;
 pub use rules::Rules;
 pub use sets::{Domain, SetId, Sets, SharedSet};
 pub use table::{Found, Pass, Table};
 
+mod cuts;
 mod group;
 mod groups;
 mod guarded;
 mod listed;
 mod mark;
 mod plan;
+mod range;
+mod ranges;
 mod rules;
 mod screen;
 mod sets;
@@ -51,6 +55,8 @@ pub enum Values<'a> {
     One(&'a Masked),
     /// Any of these, of this rule alone.
     Any(&'a [Masked]),
+    /// All from one value to another.
+    Range(&'a Range),
     /// An address set, port group or other set that rules share by name.
     Shared(SharedSet),
 }
@@ -68,6 +74,7 @@ enum Kept {
     Exact(Side, u64),
     One(Side, Box<Masked>),
     Any(Side, ThinArc<(), Masked>),
+    Range(Side, Box<Range>),
     Shared(Side, SetId, PackedDomain),
 }
 
@@ -103,6 +110,10 @@ struct Head {
 /// What a shared slice takes beside its elements.
 const COUNTS: usize = 16;
 
+/// The width of a TCP or UDP port. Of a field as wide, a value under a prefix is the range that
+/// somebody wrote; of a wider one it is a prefix, and one of many lengths.
+const PORT: u32 = 16;
+
 /// Spreads what is hashed.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -130,16 +141,24 @@ impl Literal {
         let side = Side { field, negated, last: false };
         Self(match values {
             Values::Exact(value) => Kept::Exact(side, value),
-            Values::One(one) => match u64::try_from(one.value) {
-                Ok(value) if one.mask == field.ones() => Kept::Exact(side, value),
+            Values::One(one) => match (u64::try_from(one.value), Range::of(field, &[*one])) {
+                (Ok(value), _) if one.mask == field.ones() => Kept::Exact(side, value),
+                (_, Some(range)) if field.width() == PORT => Kept::Range(side, Box::new(range)),
                 _ => Kept::One(side, Box::new(*one)),
             },
             Values::Any(list) => {
+                if let Some(range) = Range::of(field, list) {
+                    return Self::new(field, Values::Range(&range), negated);
+                }
                 let mut list = list.to_vec();
                 list.sort_unstable_by_key(|it| (it.mask, it.value));
                 list.dedup();
                 Kept::Any(side, ThinArc::from_header_and_slice((), &list))
             }
+            Values::Range(range) => match range.prefixes(field)[..] {
+                [one] => return Self::new(field, Values::One(&one), negated),
+                _ => Kept::Range(side, Box::new(*range)),
+            },
             Values::Shared(set) => Kept::Shared(side, set.id, set.domain.into()),
         })
     }
@@ -163,6 +182,7 @@ impl Literal {
             Kept::Exact(_, value) => Values::Exact(*value),
             Kept::One(_, one) => Values::One(one),
             Kept::Any(_, list) => Values::Any(&list.slice),
+            Kept::Range(_, range) => Values::Range(range),
             Kept::Shared(_, id, domain) => {
                 Values::Shared(SharedSet { id: *id, domain: (*domain).into() })
             }
@@ -177,11 +197,12 @@ impl Literal {
             }
             Values::One(one) => smallvec![*one],
             Values::Any(list) => SmallVec::from_slice(list),
+            Values::Range(range) => range.prefixes(self.field()),
             Values::Shared(_) => SmallVec::new(),
         }
     }
 
-    /// How many values it names; a shared set is one.
+    /// How many values it names; a shared set is one, and so is a range.
     fn many(&self) -> usize {
         match self.values() {
             Values::Any(list) => list.len(),
@@ -198,6 +219,7 @@ impl Literal {
             Values::Exact(exact) => value == u128::from(exact),
             Values::One(one) => value & one.mask == one.value,
             Values::Any(list) => has(list, value),
+            Values::Range(range) => range.has(value),
             Values::Shared(set) => sets.contains(set, value),
         };
         found != side.negated
@@ -209,6 +231,7 @@ impl Literal {
             Kept::Exact(side, _)
             | Kept::One(side, _)
             | Kept::Any(side, _)
+            | Kept::Range(side, _)
             | Kept::Shared(side, ..) => side,
         }
     }
@@ -218,6 +241,7 @@ impl Literal {
             Kept::Exact(side, _)
             | Kept::One(side, _)
             | Kept::Any(side, _)
+            | Kept::Range(side, _)
             | Kept::Shared(side, ..) => side.last = ends,
         }
         self
@@ -228,6 +252,7 @@ impl Literal {
         match &self.0 {
             Kept::One(_, one) => size_of_val(&**one),
             Kept::Any(_, list) => COUNTS + size_of_val(&list.slice),
+            Kept::Range(_, range) => size_of_val(&**range),
             Kept::Exact(..) | Kept::Shared(..) => 0,
         }
     }

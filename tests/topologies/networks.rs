@@ -306,7 +306,7 @@ pub fn addresses() -> Network {
     it
 }
 
-/// Port groups with drops in both directions, address sets, and higher allows. (No `ip.dscp`: of a test
+/// Port groups with drops in both directions, address sets, port ranges, and higher allows. (No `ip.dscp`: of a test
 /// of it ovn-controller 23.03 makes a flow without any.)
 pub fn groups() -> Network {
     let mut it = Network::new();
@@ -343,6 +343,13 @@ pub fn groups() -> Network {
         ),
     ] {
         it.line(format!("acl-add {entity} {direction} {priority} '{matching}' {verdict}"));
+    }
+    // Ranges across each other, as security groups have them.
+    for n in 0..12 {
+        let (low, high, verdict) = (70 + n, 79 + n % 4, ["drop", "allow"][n % 2]);
+        let matching = format!("outport == @outer && udp && udp.dst >= {low} && udp.dst <= {high}");
+        let priority = 1010 + n * 7 % 12;
+        it.line(format!("acl-add outer to-lport {priority} '{matching}' {verdict}"));
     }
     it
 }

@@ -7,10 +7,11 @@
 //! of that differs by what they except, or by further lists, and lies on a [`Screen`] of its own.
 
 use super::plan::{Choice, Look, MOST_PIVOTS, Plan, hash_choice, hash_set};
+use super::ranges::Ranges;
 use super::screen::{Row, Screen};
 use super::sets::{SetId, Sets};
 use super::trie::{Entry, Trie};
-use super::{Literal, Rank, Rule, holds};
+use super::{Literal, Range, Rank, Rule, holds};
 use crate::field::Context;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl Entry for Spread {
 impl Spread {
     /// Counts a clause more or less that chooses so.
     fn count(&mut self, choice: &Choice, more: bool) {
-        let (hash, sets) = (hash_choice(0, choice), Chosen::sets(choice));
+        let (hash, sets) = (hash_choice(0, &choice.sets), Chosen::sets(choice));
         let old = self.choices.remove(hash, |it| it.sets.cmp(&sets)).map_or(0, |it| it.by);
         let by = if more { old + 1 } else { old.saturating_sub(1) };
         if by > 0 {
@@ -109,7 +110,7 @@ struct Chosen {
 
 impl Chosen {
     fn sets(choice: &Choice) -> [SetId; MOST_PIVOTS] {
-        std::array::from_fn(|at| choice.get(at).copied().unwrap_or(SetId(0)))
+        std::array::from_fn(|at| choice.sets.get(at).copied().unwrap_or(SetId(0)))
     }
 }
 
@@ -123,6 +124,9 @@ impl Entry for Chosen {
 #[derive(Clone, Debug)]
 struct Crowd {
     hash: u64,
+    /// Those that a range finds.
+    ranges: Option<Arc<Ranges>>,
+    /// All others.
     screen: Arc<Screen>,
 }
 
@@ -133,7 +137,56 @@ impl Entry for Crowd {
 }
 
 impl Crowd {
-    fn search<'a>(&'a self, context: &Context, sets: &Sets, best: &mut Best<'a>) {
+    fn new(hash: u64, look: &Look) -> Self {
+        let ranges = look.range.map(|field| Arc::new(Ranges::new(field)));
+        Self { hash, ranges, screen: Arc::default() }
+    }
+
+    fn len(&self) -> usize {
+        self.screen.len() + self.ranges.as_ref().map_or(0, |ranges| ranges.len())
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let in_ranges = self.ranges.iter().flat_map(|ranges| ranges.candidates());
+        in_ranges.chain(self.screen.rows().map(|row| &row.candidate))
+    }
+
+    /// Enters a clause; false if it is there.
+    fn insert(&mut self, candidate: Candidate, pairs: u32) -> bool {
+        let row = |candidate| Row { candidate, id: Row::ONE_HASH, pairs };
+        let range = Plan::range(candidate.clause()).copied();
+        let (Some(ranges), Some(range)) = (&mut self.ranges, range) else {
+            return Arc::make_mut(&mut self.screen).insert(row(candidate));
+        };
+        let key = candidate.key();
+        if ranges.has(&range, key) || self.screen.has(key, Row::ONE_HASH) {
+            return false;
+        }
+        for candidate in Arc::make_mut(ranges).insert(&range, candidate) {
+            Arc::make_mut(&mut self.screen).insert(row(candidate));
+        }
+        true
+    }
+
+    /// Takes a clause with this range out; false if it is not there.
+    fn remove(&mut self, range: Option<&Range>, key: (Rank, u32)) -> bool {
+        if let (Some(ranges), Some(range)) = (&mut self.ranges, range)
+            && ranges.has(range, key)
+        {
+            return Arc::make_mut(ranges).remove(range, key);
+        }
+        Arc::make_mut(&mut self.screen).remove(key, Row::ONE_HASH)
+    }
+
+    /// Bytes that it points to.
+    fn bytes(&self) -> usize {
+        self.screen.bytes() + self.ranges.as_ref().map_or(0, |ranges| ranges.bytes())
+    }
+
+    fn search<'a>(&'a self, pairs: u32, context: &Context, sets: &Sets, best: &mut Best<'a>) {
+        if let Some(ranges) = &self.ranges {
+            ranges.search(pairs, context, sets, best);
+        }
         // What is not excepted is the rule, so the first most often holds.
         let Some(first) = self.screen.first() else { return };
         if first.candidate.order <= best.rank.order
@@ -246,17 +299,11 @@ impl Group {
 
     #[inline]
     fn probe<'a>(&'a self, hash: u64, context: &Context, sets: &Sets, best: &mut Best<'a>) {
-        for candidate in self.candidates.find(hash) {
-            if candidate.order > best.rank.order
-                || best.consider(candidate, self.pairs, context, sets)
-            {
-                return;
-            }
-        }
+        best.consider_first(self.candidates.find(hash), self.pairs, context, sets);
         if self.crowds.len() != 0
             && let Some(crowd) = self.crowds.find(hash).next()
         {
-            crowd.search(context, sets, best);
+            crowd.search(self.pairs, context, sets, best);
         }
     }
 
@@ -269,11 +316,11 @@ impl Group {
         pairs: u32,
     ) -> bool {
         self.pairs |= pairs;
-        if choice.is_empty() {
+        if choice.sets.is_empty() {
             return self.put(hash, candidate);
         }
         if let Some(mut spread) = self.spread.remove(hash, |it| it.hash.cmp(&hash)) {
-            let new = self.put(hash_choice(hash, choice), candidate);
+            let new = self.put(hash_choice(hash, &choice.sets), candidate);
             if new {
                 spread.count(choice, true);
             }
@@ -287,7 +334,7 @@ impl Group {
             for candidate in close {
                 let (choice, _) = Plan::beside_entries(candidate.clause());
                 self.candidates.remove(hash, |it| it.order(&candidate));
-                self.put(hash_choice(hash, &choice), candidate);
+                self.put(hash_choice(hash, &choice.sets), candidate);
                 spread.count(&choice, true);
             }
             self.spread.insert(hash, spread);
@@ -313,9 +360,9 @@ impl Group {
     /// Takes a clause out; false if it is not there.
     pub(super) fn remove(&mut self, hash: u64, choice: &Choice, key: (Rank, u32)) -> bool {
         let Some(mut spread) = self.spread.remove(hash, |it| it.hash.cmp(&hash)) else {
-            return self.take(hash, key);
+            return self.take(hash, choice, key);
         };
-        let known = self.take(hash_choice(hash, choice), key);
+        let known = self.take(hash_choice(hash, &choice.sets), choice, key);
         if known {
             spread.count(choice, false);
         }
@@ -331,10 +378,8 @@ impl Group {
 
     /// Enters a clause under the hash of all that it is found by.
     fn put(&mut self, hash: u64, candidate: Candidate) -> bool {
-        let pairs = self.pairs;
-        let row = |candidate| Row { candidate, id: Row::ONE_HASH, pairs };
         if let Some(mut crowd) = self.crowds.remove(hash, |it| it.hash.cmp(&hash)) {
-            let new = Arc::make_mut(&mut crowd.screen).insert(row(candidate));
+            let new = crowd.insert(candidate, self.pairs);
             self.crowds.insert(hash, crowd);
             return new;
         }
@@ -342,28 +387,28 @@ impl Group {
         let crowds = self.is_close(hash) && differs();
         let new = self.candidates.insert(hash, candidate).is_none();
         if crowds {
-            let mut screen = Screen::default();
+            let mut crowd = Crowd::new(hash, &self.look);
             let close: Vec<_> = self.candidates.find(hash).cloned().collect();
             for candidate in close {
                 self.candidates.remove(hash, |it| it.order(&candidate));
-                screen.insert(row(candidate));
+                crowd.insert(candidate, self.pairs);
             }
-            self.crowds.insert(hash, Crowd { hash, screen: Arc::new(screen) });
+            self.crowds.insert(hash, crowd);
         }
         new
     }
 
     /// Takes a clause out from under the hash of all that it is found by.
-    fn take(&mut self, hash: u64, key: (Rank, u32)) -> bool {
+    fn take(&mut self, hash: u64, choice: &Choice, key: (Rank, u32)) -> bool {
         let Some(mut crowd) = self.crowds.remove(hash, |it| it.hash.cmp(&hash)) else {
             return self.candidates.remove(hash, |it| it.key().cmp(&key)).is_some();
         };
-        let known = Arc::make_mut(&mut crowd.screen).remove(key, Row::ONE_HASH);
-        if crowd.screen.len() > MOST_CLOSE / 2 {
+        let known = crowd.remove(choice.range.as_ref(), key);
+        if crowd.len() > MOST_CLOSE / 2 {
             self.crowds.insert(hash, crowd);
         } else {
-            for row in crowd.screen.rows() {
-                self.candidates.insert(hash, row.candidate.clone());
+            for candidate in crowd.candidates() {
+                self.candidates.insert(hash, candidate.clone());
             }
         }
         known
@@ -377,24 +422,23 @@ impl Group {
 
     /// Entries, for whom it matters that they are few.
     pub(super) fn entries(&self) -> usize {
-        self.candidates.len() + self.crowds.iter().map(|it| it.screen.len()).sum::<usize>()
+        self.candidates.len() + self.crowds.iter().map(Crowd::len).sum::<usize>()
     }
 
     /// Whether clauses are told apart by lists and exceptions.
     pub(super) fn is_crowded(&self) -> bool {
-        self.crowds.len() != 0
+        self.crowds.iter().any(|it| it.screen.len() != 0)
     }
 
     /// Its clauses.
     pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
-        let crowded = self.crowds.iter().flat_map(|it| it.screen.rows()).map(|row| &row.candidate);
-        self.candidates.iter().chain(crowded)
+        self.candidates.iter().chain(self.crowds.iter().flat_map(Crowd::candidates))
     }
 
     /// Bytes that it takes, rules apart.
     pub(super) fn bytes(&self) -> usize {
         let choices = self.spread.iter().map(|it| it.choices.bytes()).sum::<usize>();
-        let crowds = self.crowds.iter().map(|it| it.screen.bytes()).sum::<usize>();
+        let crowds = self.crowds.iter().map(Crowd::bytes).sum::<usize>();
         let tries = self.candidates.bytes() + self.spread.bytes() + self.crowds.bytes();
         size_of::<Self>() + size_of::<Look>() + tries + choices + crowds
     }
@@ -425,6 +469,22 @@ impl Held {
 }
 
 impl<'a> Best<'a> {
+    /// Takes the first of clauses that come in order, of which each may hold.
+    #[inline(always)]
+    pub(super) fn consider_first(
+        &mut self,
+        candidates: impl IntoIterator<Item = &'a Candidate>,
+        pairs: u32,
+        context: &Context,
+        sets: &Sets,
+    ) {
+        for candidate in candidates {
+            if candidate.order > self.rank.order || self.consider(candidate, pairs, context, sets) {
+                return;
+            }
+        }
+    }
+
     /// Takes a clause if its rule is better and it holds; says whether.
     #[inline(always)]
     pub(super) fn consider(

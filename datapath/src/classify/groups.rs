@@ -83,7 +83,7 @@ impl Groups {
             let candidate = Candidate::new(rule, order(rule), start);
             for entry in entries {
                 let candidate = candidate.clone();
-                if choice.is_empty() && rest.is_empty() {
+                if choice.sets.is_empty() && rest.is_empty() {
                     plain.entry(entry.look).or_default().push((entry.hash, candidate, pairs));
                 } else {
                     others.push((entry, choice.clone(), candidate, pairs));
@@ -97,7 +97,7 @@ impl Groups {
                 others.extend(candidates.into_iter().filter_map(|(hash, candidate, pairs)| {
                     let entries = Plan::new(candidate.clause()).entries.into_iter();
                     let mut here = entries.filter(|it| it.look == look && it.hash == hash);
-                    Some((here.next()?, Choice::new(), candidate.clone(), pairs))
+                    Some((here.next()?, Choice::default(), candidate.clone(), pairs))
                 }));
                 continue;
             }

@@ -1,10 +1,11 @@
 //! What the clauses of a block say of fields by lists: the values that they take, or that they except.
 //!
 //! A clause that takes all but two ports, or any of twenty, has no bits to be told apart by. Here a
-//! value has a mark of the clauses that name it, so that a look-up for each mask in use says of all
-//! clauses of a block which of them a packet's value rules out. A clause for which there is no room is
+//! value has a mark of the clauses that name it, so that a look-up for each mask in use, or for all
+//! ranges, says of all clauses of a block which of them a packet's value rules out. A clause for which there is no room is
 //! not ruled out; what is left is checked as a whole.
 
+use super::cuts::Cuts;
 use super::group::Best;
 use super::mark::Mark;
 use super::plan::hash_words;
@@ -16,8 +17,9 @@ use smallvec::{SmallVec, smallvec};
 use std::cmp::Ordering;
 
 /// Masks that a block asks for, of all fields together: one costs a look-up, where a clause that is
-/// checked in vain costs two or three.
+/// checked in vain costs two or three. The ranges of a field cost as much as a few.
 const MOST_MASKS: usize = 32;
+const FOR_RANGES: usize = 4;
 
 /// As many sets of one value are asked for.
 const MOST_SETS: usize = 64;
@@ -39,6 +41,8 @@ struct Compared {
     pairs: u32,
     /// Masks, each with the number of values that have it.
     masks: SmallVec<[(u128, u32); 1]>,
+    /// The clauses whose ranges cover a value.
+    ranges: Cuts<Mark>,
 }
 
 /// A way to compare.
@@ -46,8 +50,15 @@ struct Compared {
 struct By {
     field: Slice,
     negated: bool,
-    /// With sets of this domain, or with values of the clause's own.
-    domain: Option<Domain>,
+    with: With,
+}
+
+/// What a field is compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum With {
+    Values,
+    Ranges,
+    Sets(Domain),
 }
 
 /// A value, and the clauses that name it.
@@ -76,10 +87,11 @@ fn hash(compared: usize, value: Masked) -> u64 {
     hash_words([value.value, value.mask ^ compared as u128].into_iter())
 }
 
-/// What a condition names; a set by its number.
+/// What a condition names that is found by value; a set by its number.
 fn names(literal: &Literal) -> SmallVec<[Masked; 1]> {
     match literal.values() {
         Values::Shared(set) => smallvec![named_set(set.id.0)],
+        Values::Range(_) => SmallVec::new(),
         _ => literal.list(),
     }
 }
@@ -91,11 +103,24 @@ fn named_set(number: u32) -> Masked {
 
 impl By {
     fn of(literal: &Literal) -> Self {
-        let domain = match literal.values() {
-            Values::Shared(set) => Some(set.domain),
-            _ => None,
+        let with = match literal.values() {
+            Values::Shared(set) => With::Sets(set.domain),
+            Values::Range(_) => With::Ranges,
+            _ => With::Values,
         };
-        Self { field: literal.field(), negated: literal.negated(), domain }
+        Self { field: literal.field(), negated: literal.negated(), with }
+    }
+}
+
+impl Compared {
+    fn new(by: By) -> Self {
+        let (masks, ranges) = (SmallVec::new(), Cuts::new(Mark::NONE));
+        Self { by, silent: Mark::ALL, pairs: 0, masks, ranges }
+    }
+
+    /// What it costs to ask, in masks; nothing if no clause compares so any more.
+    fn cost(&self) -> usize {
+        self.masks.len() + if self.ranges.is_whole() { 0 } else { FOR_RANGES }
     }
 }
 
@@ -114,11 +139,11 @@ impl Lists {
         sets: &Sets,
         best: &mut Best<'_>,
     ) -> Mark {
-        let used = || self.compared.iter().enumerate().filter(|(_, it)| !it.masks.is_empty());
+        let used = || self.compared.iter().enumerate().filter(|(_, it)| it.cost() > 0);
         // What sets say costs more to ask for.
-        let own = used().filter(|(_, it)| it.by.domain.is_none());
-        let shared = used().filter(|(_, it)| it.by.domain.is_some());
-        for (index, Compared { by, silent, pairs, masks }) in own.chain(shared) {
+        let own = used().filter(|(_, it)| !matches!(it.by.with, With::Sets(_)));
+        let shared = used().filter(|(_, it)| matches!(it.by.with, With::Sets(_)));
+        for (index, Compared { by, silent, pairs, masks, ranges }) in own.chain(shared) {
             let value = context.get(by.field);
             let mut found = Mark::NONE;
             let mut add = |value| {
@@ -126,15 +151,19 @@ impl Lists {
                     found.add(&named.clauses);
                 }
             };
-            if let Some(domain) = by.domain {
-                best.pairs |= pairs;
-                let Some(lists) = sets.of(domain, value) else { continue };
-                if lists.iter().map(|list| list.len()).sum::<usize>() > MOST_SETS {
-                    continue;
+            match by.with {
+                With::Ranges => found = *ranges.get(value),
+                With::Values => {
+                    masks.iter().for_each(|&(mask, _)| add(Masked { value: value & mask, mask }));
                 }
-                lists.into_iter().flatten().for_each(|set| add(named_set(set.0)));
-            } else {
-                masks.iter().for_each(|&(mask, _)| add(Masked { value: value & mask, mask }));
+                With::Sets(domain) => {
+                    best.pairs |= pairs;
+                    let Some(lists) = sets.of(domain, value) else { continue };
+                    if lists.iter().map(|list| list.len()).sum::<usize>() > MOST_SETS {
+                        continue;
+                    }
+                    lists.into_iter().flatten().for_each(|set| add(named_set(set.0)));
+                }
             }
             if by.negated {
                 left.drop(&found);
@@ -161,6 +190,9 @@ impl Lists {
             }
             compared.silent.set(bit, false);
             compared.pairs |= pairs;
+            if let Values::Range(range) = literal.values() {
+                compared.ranges.change(range, |mark| mark.set(bit, true));
+            }
             names.into_iter().for_each(|value| self.note(index, value, bit));
         }
     }
@@ -171,13 +203,18 @@ impl Lists {
             let by = By::of(literal);
             let Some(index) = self.compared.iter().position(|it| it.by == by) else { continue };
             names(literal).into_iter().for_each(|value| self.forget(index, value, bit));
-            self.compared[index].silent.set(bit, true);
+            let compared = &mut self.compared[index];
+            if let Values::Range(range) = literal.values() {
+                compared.ranges.change(range, |mark| mark.set(bit, false));
+            }
+            compared.silent.set(bit, true);
         }
     }
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.compared.capacity() * size_of::<Compared>() + self.named.bytes()
+        let ranges = self.compared.iter().map(|it| it.ranges.bytes()).sum::<usize>();
+        self.compared.capacity() * size_of::<Compared>() + ranges + self.named.bytes()
     }
 
     /// Where it is noted what clauses say that compare so, if there is room for their masks.
@@ -190,16 +227,19 @@ impl Lists {
         new.sort_unstable();
         new.dedup();
         new.retain(|mask| !is_known(*mask));
-        let used = self.compared.iter().map(|it| it.masks.len()).sum::<usize>();
-        if used + new.len() > MOST_MASKS {
+        let used = self.compared.iter().map(Compared::cost).sum::<usize>();
+        let new = match by.with {
+            With::Ranges if known.is_none_or(|at| self.compared[at].cost() == 0) => FOR_RANGES,
+            _ => new.len(),
+        };
+        if used + new > MOST_MASKS {
             return None;
         }
         known.or_else(|| {
-            let compared = Compared { by, silent: Mark::ALL, pairs: 0, masks: SmallVec::new() };
-            let free = self.compared.iter().position(|it| it.masks.is_empty());
+            let free = self.compared.iter().position(|it| it.cost() == 0);
             match free {
-                Some(at) => self.compared[at] = compared,
-                None => self.compared.push(compared),
+                Some(at) => self.compared[at] = Compared::new(by),
+                None => self.compared.push(Compared::new(by)),
             }
             Some(free.unwrap_or(self.compared.len() - 1))
         })

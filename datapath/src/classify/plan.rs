@@ -1,4 +1,5 @@
-//! How a clause is entered in a table: the bits that it is hashed by, and the sets that it chooses by.
+//! How a clause is entered in a table: the bits that it is hashed by, and the sets and the range of
+//! values that it chooses by.
 //!
 //! It depends on the clause alone, so that a rule is found again to be taken out. The values of one
 //! list may each have an entry, the most telling list first; lists are never multiplied with each
@@ -6,7 +7,7 @@
 //! their names, and what is not hashed is checked on what is found.
 
 use super::sets::{Domain, SetId};
-use super::{Literal, Masked, SPREAD, Values};
+use super::{Literal, Masked, Range, SPREAD, Values};
 use crate::cache::mix;
 use crate::field::{Context, ETH_TYPE, Slice};
 use smallvec::{SmallVec, smallvec};
@@ -38,10 +39,18 @@ pub(super) struct Look {
     pub(super) bits: Bits,
     /// The sets that they choose by.
     pub(super) pivots: SmallVec<[Pair; MOST_PIVOTS]>,
+    /// The field of which they take a range each.
+    pub(super) range: Option<Slice>,
 }
 
-/// The sets that a clause chooses by.
-pub(super) type Choice = SmallVec<[SetId; MOST_PIVOTS]>;
+/// What a clause chooses by.
+#[derive(Clone, Default)]
+pub(super) struct Choice {
+    /// Sets, one of each of the pairs.
+    pub(super) sets: SmallVec<[SetId; MOST_PIVOTS]>,
+    /// The range of the field.
+    pub(super) range: Option<Range>,
+}
 
 /// What a clause looks for.
 pub(super) struct Entry {
@@ -65,14 +74,14 @@ impl Entry {
 pub(super) struct Plan<'a> {
     /// Several for a list.
     pub(super) entries: SmallVec<[Entry; 1]>,
-    /// The sets that it chooses by.
+    /// What it chooses by.
     pub(super) choice: Choice,
     /// What is noted of it with each entry, where entries do not tell clauses apart.
     pub(super) rest: Rest<'a>,
 }
 
-/// Conditions that no entry is made of: exceptions, and further lists and sets, unless they are so
-/// long that they would multiply the clause.
+/// Conditions that no entry is made of: exceptions, ranges, and further lists and sets, unless they
+/// are so long that they would multiply the clause.
 pub(super) type Rest<'a> = SmallVec<[&'a Literal; 4]>;
 
 /// What is made of a clause's conditions.
@@ -81,6 +90,8 @@ struct Sorted<'a> {
     protocol: Option<u16>,
     pivots: SmallVec<[Pair; MOST_PIVOTS]>,
     choice: Choice,
+    /// The field of the range that it chooses by.
+    range: Option<Slice>,
     /// Lists of which each value has an entry.
     expanded: SmallVec<[(&'a Literal, &'a [Masked]); 4]>,
     rest: Rest<'a>,
@@ -90,11 +101,13 @@ impl<'a> Sorted<'a> {
     /// `None` if the clause can never hold.
     fn new(clause: &'a [Literal]) -> Option<Self> {
         let mut lists: SmallVec<[(&Literal, &[Masked]); 4]> = SmallVec::new();
+        let range = narrowest(clause);
         let mut sorted = Self {
             tuple: SmallVec::new(),
             protocol: None,
             pivots: SmallVec::new(),
-            choice: Choice::new(),
+            choice: Choice { sets: SmallVec::new(), range: range.map(|it| *it.1) },
+            range: range.map(|it| it.0),
             expanded: SmallVec::new(),
             rest: Rest::new(),
         };
@@ -105,12 +118,13 @@ impl<'a> Sorted<'a> {
                     let pair = (literal.field(), set.domain);
                     if sorted.pivots.len() < MOST_PIVOTS && !sorted.pivots.contains(&pair) {
                         sorted.pivots.push(pair);
-                        sorted.choice.push(set.id);
+                        sorted.choice.sets.push(set.id);
                     } else {
                         sorted.rest.push(literal);
                     }
                 }
                 Values::Any(list) if list.len() > 1 => lists.push((literal, list)),
+                Values::Range(_) => sorted.rest.push(literal),
                 _ => {
                     let one = *literal.list().first()?;
                     if literal.field() == ETH_TYPE && one.mask == ETH_TYPE.ones() {
@@ -148,10 +162,10 @@ impl<'a> Sorted<'a> {
 impl<'a> Plan<'a> {
     /// No entries if the clause can never hold.
     pub(super) fn new(clause: &'a [Literal]) -> Self {
-        let Some(Sorted { tuple, protocol, pivots, choice, expanded, rest }) = Sorted::new(clause)
-        else {
-            return Self { entries: SmallVec::new(), choice: Choice::new(), rest: Rest::new() };
+        let Some(sorted) = Sorted::new(clause) else {
+            return Self { entries: SmallVec::new(), choice: Choice::default(), rest: Rest::new() };
         };
+        let Sorted { tuple, protocol, pivots, choice, range, expanded, rest } = sorted;
         let mut tuples: SmallVec<[SmallVec<[Word; 4]>; 1]> = smallvec![tuple];
         for (literal, values) in expanded {
             let expand = |tuple: &SmallVec<[Word; 4]>| {
@@ -165,7 +179,7 @@ impl<'a> Plan<'a> {
         }
         let entries = tuples.into_iter().map(|tuple| {
             let bits = tuple.iter().filter(|word| word.2 != 0).map(|word| (word.0, word.2));
-            let look = Look { protocol, bits: bits.collect(), pivots: pivots.clone() };
+            let look = Look { protocol, bits: bits.collect(), pivots: pivots.clone(), range };
             let words = tuple.iter().filter(|word| word.2 != 0).map(|word| word.1);
             let values: SmallVec<[u128; 4]> = words.collect();
             let hash = hash_words(values.iter().copied());
@@ -174,7 +188,12 @@ impl<'a> Plan<'a> {
         Self { entries: entries.collect(), choice, rest }
     }
 
-    /// The sets that a clause chooses by, and what is noted of it with each entry.
+    /// The range that a clause chooses by.
+    pub(super) fn range(clause: &[Literal]) -> Option<&Range> {
+        narrowest(clause).map(|it| it.1)
+    }
+
+    /// What a clause chooses by, and what is noted of it with each entry.
     pub(super) fn beside_entries(clause: &'a [Literal]) -> (Choice, Rest<'a>) {
         Sorted::new(clause).map_or_else(Default::default, |it| (it.choice, it.rest))
     }
@@ -212,8 +231,20 @@ pub(super) fn hash_set(hash: u64, set: SetId) -> u64 {
 }
 
 /// A hash with all the sets in it that a clause chooses by.
-pub(super) fn hash_choice(hash: u64, choice: &[SetId]) -> u64 {
-    choice.iter().fold(hash, |hash, set| hash_set(hash, *set))
+pub(super) fn hash_choice(hash: u64, sets: &[SetId]) -> u64 {
+    sets.iter().fold(hash, |hash, set| hash_set(hash, *set))
+}
+
+/// The field and the range of a clause that take the fewest of the values they might.
+fn narrowest(clause: &[Literal]) -> Option<(Slice, &Range)> {
+    let ranges = clause.iter().filter_map(|literal| match literal.values() {
+        Values::Range(range) if !literal.negated() => Some((literal.field(), range)),
+        _ => None,
+    });
+    ranges.min_by_key(|(field, range)| {
+        let bits = (range.high - range.low).checked_ilog2().unwrap_or(0);
+        (i64::from(bits) - i64::from(field.width()), *field)
+    })
 }
 
 /// The EtherTypes by which clauses are told apart before anything is hashed.

@@ -113,6 +113,12 @@ impl Screen {
         self.blocks.iter().flat_map(|block| block.sorted())
     }
 
+    /// Whether a clause is there.
+    pub(super) fn has(&self, candidate: (Rank, u32), id: u64) -> bool {
+        let key = (candidate, id);
+        self.block_of(&key).is_some_and(|at| self.blocks[at].find(&key).is_ok())
+    }
+
     /// Looks for a rule that is better than the best.
     #[inline]
     pub(super) fn search<'a>(&'a self, context: &Context, sets: &Sets, best: &mut Best<'a>) {

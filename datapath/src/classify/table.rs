@@ -153,9 +153,10 @@ impl Table {
     }
 
     /// How the table is looked up: `constant`, `linear`, `exact` (one hash), `prefix` (a hash for
-    /// each prefix length of one field), `sets` (rules that choose by shared sets), `lists` (rules
-    /// told apart by what they except, or by further lists), `tuples`, or `screen` (many groups of
-    /// few clauses, looked up together, beside whatever is hashed).
+    /// each prefix length of one field), `sets` (rules that choose by shared sets), `ranges` (rules
+    /// that take a range of values each), `lists` (rules told apart by what they except, or by further
+    /// lists), `tuples`, or `screen` (many groups of few clauses, looked up together, beside whatever
+    /// is hashed).
     pub fn structure(&self) -> &'static str {
         let Shape::Hashed(groups, screen) = &self.shape else {
             return if matches!(self.shape, Shape::Constant) { "constant" } else { "linear" };
@@ -168,6 +169,7 @@ impl Table {
         match &**groups {
             _ if screen.len() > 0 => "screen",
             groups if groups.iter().any(|group| !group.look.pivots.is_empty()) => "sets",
+            groups if groups.iter().any(|group| group.look.range.is_some()) => "ranges",
             groups if groups.iter().any(|group| group.is_crowded()) => "lists",
             [_] => "exact",
             [first, ..]

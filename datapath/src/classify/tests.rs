@@ -2,6 +2,7 @@
 //! plain lists; packets are made to hit each rule, and to miss it by a bit.
 
 mod hostile;
+mod ranges;
 
 use super::groups::Groups;
 use super::*;
@@ -55,7 +56,14 @@ fn literal_of(field: usize, negated: bool) -> impl Strategy<Value = Literal> {
     let one = move || masked(FIELDS[field]);
     let made = move |values: Values<'_>| Literal::new(FIELDS[field], values, negated);
     let list = move |list: Vec<Masked>| made(Values::Any(&list));
+    let width = FIELDS[field].width();
+    let range = (0..8u128, 1..9u128, 0..width).prop_map(move |(low, more, shift)| Range {
+        low: low << shift & FIELDS[field].ones(),
+        high: (low + more) << shift & FIELDS[field].ones(),
+    });
+    let range = range.prop_filter("not empty", |range| range.low <= range.high);
     prop_oneof![
+        2 => range.prop_map(move |range| made(Values::Range(&range))),
         4 => one().prop_map(move |it| made(Values::One(&it))),
         2 => proptest::collection::vec(one(), 0..4).prop_map(list),
         1 => proptest::collection::vec(one(), 17..30).prop_map(list),

@@ -2,11 +2,12 @@
 
 use crate::recorded;
 use ovn_xdp_compile::{Compiler, Identity, LocalPort, dump};
-use ovn_xdp_datapath::classify::Domain;
+use ovn_xdp_datapath::classify::{Domain, Literal, Range, Values};
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use ovn_xdp_datapath::publish::{Datapath, Generation, Group, Place, Port, Tag, Tunnel};
 use ovn_xdp_ovsdb::replica::Change;
 use ovn_xdp_ovsdb::value::Datum;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const HV1: InterfaceId = InterfaceId(7);
@@ -195,6 +196,43 @@ fn a_flow_that_does_not_read_is_shown_with_the_place_of_the_error_and_the_others
     assert_eq!(skipped.len(), 1);
     assert_eq!(skipped[0].flow.uuid, flow.row);
     assert!(skipped[0].to_string().contains('^'), "{}", skipped[0]);
+}
+
+#[test]
+fn port_ranges_are_one_range_each_and_a_table_of_them_says_so() {
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    let structures = |generation: &Generation| -> BTreeMap<&str, usize> {
+        let tables = generation.datapaths.values().flat_map(|it| it.ingress.iter());
+        tables.fold(BTreeMap::new(), |mut all, table| {
+            *all.entry(table.structure()).or_default() += 1;
+            all
+        })
+    };
+    assert_eq!(structures(&compiler.publish()).get("ranges"), None);
+    let changes = recorded::changes("stateless");
+    let like = find("Logical_Flow", "match", "reg7 == 0 && ip4.dst == 10.9.0.0/16", &changes);
+    let ranges: Vec<Change> = (0..40u16)
+        .map(|n| {
+            let text =
+                format!("ip4 && tcp && {} <= tcp.dst && tcp.dst <= {}", n * 50 + 1, n * 60 + 99);
+            let row = uuid::Uuid::from_u128(u128::from(n) + 1);
+            Change { row, old: None, ..with(&like, "match", Datum::from(text.as_str())) }
+        })
+        .collect();
+    compiler.apply(&ranges);
+    let generation = compiler.publish();
+    assert_eq!(structures(&generation).get("ranges"), Some(&1), "{:?}", structures(&generation));
+    let tables = generation.datapaths.values().flat_map(|it| it.ingress.iter());
+    let table = tables.into_iter().find(|table| table.structure() == "ranges").unwrap();
+    for n in 0..40 {
+        let rule = table.rules().find(|rule| rule.flow().0 == n + 1).unwrap();
+        let (low, high) = (n * 50 + 1, n * 60 + 99);
+        let is_it = |literal: &Literal| literal.values() == Values::Range(&Range { low, high });
+        assert!(rule.clauses().next().unwrap().iter().any(is_it), "{rule:?}");
+    }
+    compiler.apply(&ranges.iter().map(deletion).collect::<Vec<_>>());
+    assert_eq!(structures(&compiler.publish()).get("ranges"), None);
 }
 
 #[test]
