@@ -52,14 +52,8 @@ fn main() -> Result<()> {
 }
 
 fn start(underlay: &Underlay, name: &str, on_disk: bool) -> Result<XdpChassis> {
-    let options = XdpOptions {
-        binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-        name,
-        remote: "",
-        address: ("192.0.2.1".parse()?, 24),
-        identity: None,
-        settings: "",
-    };
+    let options =
+        XdpOptions { name, ..XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), "") };
     let mut chassis = XdpChassis::prepare(underlay, options)?;
     chassis.keep_local_rows(on_disk);
     chassis.start()?;

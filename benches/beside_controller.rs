@@ -259,14 +259,7 @@ fn vms(cloud: &Cloud) -> impl Iterator<Item = (String, &str)> {
 fn ours(cloud: &Cloud) -> Result<Measured> {
     let (central, underlay) = (central(cloud)?, Underlay::new(1500)?);
     let remote = central.remote();
-    let options = XdpOptions {
-        binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-        name: "hv1",
-        remote: &remote,
-        address: ADDRESS,
-        identity: None,
-        settings: "",
-    };
+    let options = XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), &remote);
     let mut chassis = XdpChassis::prepare(&underlay, options)?;
     for (link, port) in vms(cloud) {
         link::tap(chassis.namespace(), &link)?;

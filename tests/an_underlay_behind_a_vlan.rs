@@ -41,14 +41,7 @@ fn a_stock_chassis_is_reached_over_a_tagged_wire() {
     topology::build(&central).unwrap();
     let underlay = Underlay::new(1500).unwrap();
     let remote = central.remote();
-    let options = XdpOptions {
-        binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-        name: "hv1",
-        remote: &remote,
-        address: ([192, 0, 2, 1].into(), 24),
-        identity: None,
-        settings: "",
-    };
+    let options = XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), &remote);
     let mut hv1 = XdpChassis::prepare(&underlay, options).unwrap();
 
     // The host's end: the address moves to the VLAN device.

@@ -19,14 +19,7 @@ use serde_json::{Value, json};
 const MANUAL: &str = include_str!("../docs/api.md");
 
 fn alone(underlay: &Underlay, control: &str) -> XdpChassis {
-    let options = XdpOptions {
-        binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-        name: "hv1",
-        remote: "",
-        address: ("192.0.2.1".parse().unwrap(), 24),
-        identity: None,
-        settings: "",
-    };
+    let options = XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), "");
     let mut chassis = XdpChassis::prepare(underlay, options).unwrap();
     chassis.control(control);
     chassis.start().unwrap();

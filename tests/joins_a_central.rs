@@ -19,18 +19,8 @@ fn chassis(
     remote: &str,
     identity: Option<&Identity>,
 ) -> XdpChassis {
-    XdpChassis::new(
-        underlay,
-        XdpOptions {
-            binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-            name,
-            remote,
-            address: ([192, 0, 2, 1].into(), 24),
-            identity,
-            settings: "",
-        },
-    )
-    .unwrap()
+    let options = XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), remote);
+    XdpChassis::new(underlay, XdpOptions { name, identity, ..options }).unwrap()
 }
 
 fn await_row(central: &Central, chassis: &XdpChassis, name: &str) {

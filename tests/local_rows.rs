@@ -19,14 +19,7 @@ const EACH: Duration = Duration::from_millis(500);
 const STREAM: usize = 1 << 20;
 
 fn alone(underlay: &Underlay) -> XdpChassis {
-    let options = XdpOptions {
-        binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-        name: "hv1",
-        remote: "",
-        address: ("192.0.2.1".parse().unwrap(), 24),
-        identity: None,
-        settings: "",
-    };
+    let options = XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), "");
     XdpChassis::new(underlay, options).unwrap()
 }
 

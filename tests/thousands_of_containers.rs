@@ -59,18 +59,8 @@ fn every_one_of_4094_containers_of_a_vm_is_answered_under_its_own_tag() {
 
     let underlay = Underlay::new(1500).unwrap();
     let remote = central.remote();
-    let mut chassis = XdpChassis::new(
-        &underlay,
-        XdpOptions {
-            binary: Path::new(env!("CARGO_BIN_EXE_ovn-xdp")),
-            name: "hv1",
-            remote: &remote,
-            address: ([192, 0, 2, 1].into(), 24),
-            identity: None,
-            settings: "",
-        },
-    )
-    .unwrap();
+    let options = XdpOptions::hv1(Path::new(env!("CARGO_BIN_EXE_ovn-xdp")), &remote);
+    let mut chassis = XdpChassis::new(&underlay, options).unwrap();
     let vm =
         Workload::plugged("vm", chassis.namespace(), "vm", Addresses::nth(9, 9), false).unwrap();
     chassis.plug("vm", "vm").unwrap();

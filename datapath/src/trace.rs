@@ -14,7 +14,7 @@ use crate::parse::parse;
 use crate::pipeline::{Packet, Start, Surroundings, Walked, walk};
 use crate::publish::{Attachment, Generation};
 use crate::verdict::{Outputs, Target, Verdict};
-use crate::worker::{demux, unwrap};
+use crate::worker::{demux, from_tunnel};
 use ovn_xdp_abi::drop::DropReason;
 
 /// Where a frame enters.
@@ -76,7 +76,7 @@ pub fn trace<O: Observer, S: Surroundings>(
         }
         Entrance::Nic => {
             let known = |peer| generation.peers.contains_key(&peer);
-            let (outer, parsed) = unwrap(&mut arriving, known)?;
+            let (outer, parsed) = from_tunnel(&mut arriving, known)?;
             let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
             (parsed, outer.start()?, key)
         }

@@ -243,7 +243,7 @@ impl Worker {
 
     #[inline]
     fn arrived_by_tunnel<F: Frame>(&mut self, now: u64, frame: &mut F) -> Result<Arrived, ()> {
-        match unwrap(frame, |peer| self.peers.known(peer, &self.generation)) {
+        match from_tunnel(frame, |peer| self.peers.known(peer, &self.generation)) {
             Ok((outer, parsed)) => {
                 self.counters.tunnel_rx.add(1);
                 let key = Key::tunnel(outer.vni, outer.inport, outer.outport.get(), &parsed);
@@ -362,7 +362,7 @@ impl Worker {
 /// Those of [`geneve::decapsulate`], of [`parse`] and of [`geneve::mark_congestion`], and
 /// [`DropReason::UnknownPeer`].
 #[inline]
-pub fn unwrap<F: Frame>(
+pub fn from_tunnel<F: Frame>(
     frame: &mut F,
     known: impl FnOnce(IpAddr) -> bool,
 ) -> Result<(geneve::Arrival, Parsed), DropReason> {

@@ -15,7 +15,7 @@ use ovn_xdp_datapath::parse::parse;
 use ovn_xdp_datapath::pipeline::Start;
 use ovn_xdp_datapath::publish::{Attachment, Generation, Place};
 use ovn_xdp_datapath::trace::{Entrance, on_the_wire, trace};
-use ovn_xdp_datapath::worker::{demux, unwrap};
+use ovn_xdp_datapath::worker::{demux, from_tunnel};
 use ovn_xdp_ovsdb::replica::Replica;
 use std::net::IpAddr;
 
@@ -186,7 +186,7 @@ fn enter(
 fn tunnelled(chassis: &Chassis<'_>, bytes: Vec<u8>) -> Entering {
     let mut frame = MemoryFrame::new(&bytes);
     let (mut packet, mut from) = (Context::default(), None);
-    if let Ok((outer, parsed)) = unwrap(&mut frame, |_| true) {
+    if let Ok((outer, parsed)) = from_tunnel(&mut frame, |_| true) {
         packet = parsed.context(frame.head());
         packet.set(field::INPORT, outer.inport.into());
         packet.set(field::OUTPORT, outer.outport.get().into());

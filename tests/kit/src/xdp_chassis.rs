@@ -56,6 +56,14 @@ pub struct XdpOptions<'a> {
     pub settings: &'a str,
 }
 
+impl<'a> XdpOptions<'a> {
+    /// A chassis `hv1` at 192.0.2.1/24.
+    pub fn hv1(binary: &'a Path, remote: &'a str) -> Self {
+        let address = ([192, 0, 2, 1].into(), 24);
+        Self { binary, name: "hv1", remote, address, identity: None, settings: "" }
+    }
+}
+
 impl XdpChassis {
     /// Starts a chassis on an underlay, and waits until its daemon answers.
     pub fn new(underlay: &Underlay, options: XdpOptions<'_>) -> Result<Self> {
