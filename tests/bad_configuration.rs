@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use ovn_xdp_kit::pki::{Identity, Pki};
+
 const GOOD: [(&str, &str); 4] = [
     ("system-id", "\"hv1\""),
     ("ovn-remote", "\"tcp:192.0.2.10:6642\""),
@@ -76,6 +78,36 @@ fn each_wrong_key_gives_one_line_and_status_2() {
         for part in [key, value, allowed] {
             assert!(said.contains(part), "{wrong}: {part:?} is not in: {said}");
         }
+    }
+}
+
+/// What stands between the lines of a PEM file is looked at, and not only when a server is met.
+#[test]
+fn a_key_or_certificate_that_tls_cannot_use_gives_one_line_and_status_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let pki = Pki::new(directory.path()).unwrap();
+    let (ours, other) = (pki.identity("hv1").unwrap(), pki.identity("hv2").unwrap());
+    let garbage = |what: &str| {
+        let path = directory.path().join(what);
+        let text = format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n");
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (certificate, key) = (garbage("CERTIFICATE"), garbage("PRIVATE KEY"));
+    let wrong = [
+        ("ca-cert", Identity { ca_cert: certificate, ..ours.clone() }),
+        ("private-key", Identity { private_key: key, ..ours.clone() }),
+        ("private-key", Identity { private_key: other.private_key, ..ours.clone() }),
+    ];
+    for (key, identity) in wrong {
+        let paths = [&identity.private_key, &identity.certificate, &identity.ca_cert];
+        let keys = ["private-key", "certificate", "ca-cert"];
+        let files = keys.iter().zip(paths).map(|(key, path)| format!("{key} = {path:?}\n"));
+        let good = GOOD.map(|(key, value)| format!("{key} = {}\n", value.replace("tcp", "ssl")));
+        let (status, said) = run_with(&good.into_iter().chain(files).collect::<String>());
+        assert_eq!(status, Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.starts_with(&format!("{key}: found \"/")), "{said}");
     }
 }
 

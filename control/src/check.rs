@@ -1,6 +1,6 @@
 //! `ovn-xdp check`: reads a whole Southbound DB once and says which flows would not work.
 
-use crate::config::Tls;
+use crate::config::TlsFiles;
 use crate::contents::{ContentsError, read};
 use crate::progress::Progress;
 use ovn_xdp_compile::check::{Report, check_with};
@@ -9,7 +9,7 @@ use ovn_xdp_compile::check::{Report, check_with};
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn run(db: &str, tls: Option<Tls>) -> Result<Report, ContentsError> {
+pub async fn run(db: &str, tls: Option<TlsFiles>) -> Result<Report, ContentsError> {
     let client = read(db, tls, false).await?;
     let mut progress = Progress::new("flows compiled");
     let report = check_with(client.replica(), |done, all| progress.show(done, all));

@@ -6,6 +6,8 @@
 
 mod reader;
 
+pub use ovn_xdp_ovsdb::tls::TlsFiles;
+use ovn_xdp_ovsdb::tls::{TlsError, client_config};
 use ovn_xdp_port::Polling;
 use reader::Reader;
 use std::collections::BTreeMap;
@@ -38,7 +40,7 @@ pub struct Config {
     /// Milliseconds between probes of an idle connection become a duration; zero is off (RBAC-4).
     pub probe_interval: Duration,
     /// Client key, client certificate and CA of `ssl:` remotes.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsFiles>,
     /// Our ends of tunnels.
     pub encap: Encap,
     /// `ovn-bridge-mappings`: physical network and host interface.
@@ -62,17 +64,6 @@ pub struct Config {
     pub datapath: Datapath,
     /// `[control]`.
     pub control: Control,
-}
-
-/// Files of a TLS client, PEM.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Tls {
-    /// `private-key`.
-    pub private_key: PathBuf,
-    /// `certificate`.
-    pub certificate: PathBuf,
-    /// `ca-cert`.
-    pub ca_cert: PathBuf,
 }
 
 /// How we speak Geneve (CH-2, ENC-14, ENC-15).
@@ -423,7 +414,7 @@ fn interface_name(name: &str) -> bool {
         && !name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
 }
 
-fn tls(reader: &mut Reader<'_>, remote: Option<&str>) -> Option<Tls> {
+fn tls(reader: &mut Reader<'_>, remote: Option<&str>) -> Option<TlsFiles> {
     let needed = remote.is_some_and(|remote| remote.split(',').any(|r| r.starts_with("ssl:")));
     let mut get = |key, what: &str| {
         let allowed = format!("the path of a PEM file with a {}", what.to_lowercase());
@@ -438,7 +429,16 @@ fn tls(reader: &mut Reader<'_>, remote: Option<&str>) -> Option<Tls> {
     };
     let key = get("private-key", "PRIVATE KEY");
     let (certificate, ca) = (get("certificate", "CERTIFICATE"), get("ca-cert", "CERTIFICATE"));
-    Some(Tls { private_key: key?, certificate: certificate?, ca_cert: ca? })
+    let files = TlsFiles { private_key: key?, certificate: certificate?, ca_cert: ca? };
+    if let Err(TlsError::Content { role, path, expected, found }) = client_config(&files) {
+        let key = match role {
+            "CA certificate" => "ca-cert",
+            "certificate" => role,
+            _ => "private-key",
+        };
+        reader.fault(key, &format!("{path:?}: {found}"), &format!("{expected} in PEM"));
+    }
+    Some(files)
 }
 
 fn interfaces(reader: &mut Reader<'_>, encaps: &[IpAddr]) -> BTreeMap<String, Interface> {

@@ -1,6 +1,5 @@
 //! A whole Southbound DB, read once: what commands that do not follow it start from.
 
-use crate::config::Tls;
 use ovn_xdp_compile::southbound::monitored;
 use ovn_xdp_ovsdb::client::{Client, Config, Event};
 use ovn_xdp_ovsdb::monitor::Wanted;
@@ -31,16 +30,12 @@ pub enum ContentsError {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn read(db: &str, tls: Option<Tls>, leader: bool) -> Result<Client, ContentsError> {
+pub async fn read(db: &str, tls: Option<TlsFiles>, leader: bool) -> Result<Client, ContentsError> {
     let mut config = Config::new(Remote::parse_list(db)?, "OVN_Southbound");
     config.tables =
         monitored().into_iter().map(|(table, columns)| Wanted::columns(table, columns)).collect();
     config.leader_only = leader;
-    config.tls = tls.map(|tls| TlsFiles {
-        private_key: tls.private_key,
-        certificate: tls.certificate,
-        ca_cert: tls.ca_cert,
-    });
+    config.tls = tls;
     let mut client = Client::spawn(config);
     let status = client.handle().watch_status();
     let initial = async { while !matches!(client.next_event().await, Event::Initial(_)) {} };

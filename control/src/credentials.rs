@@ -1,7 +1,7 @@
 //! The options by which a command that reads a database proves who it is.
 
 use clap::Args;
-use ovn_xdp_control::config::Tls;
+use ovn_xdp_control::config::TlsFiles;
 use std::path::PathBuf;
 
 /// Options of `ssl:`; all three or none.
@@ -20,8 +20,8 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// As a connection wants them.
-    pub(crate) fn tls(&self) -> Option<Tls> {
-        Some(Tls {
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
             private_key: self.private_key.clone()?,
             certificate: self.certificate.clone()?,
             ca_cert: self.ca_cert.clone()?,

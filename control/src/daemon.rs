@@ -39,7 +39,6 @@ use ovn_xdp_local::store::{Store, StoreError};
 use ovn_xdp_ovsdb::client::{self, Event};
 use ovn_xdp_ovsdb::monitor::Wanted;
 use ovn_xdp_ovsdb::remote::{Remote, RemoteError};
-use ovn_xdp_ovsdb::tls::TlsFiles;
 use ovn_xdp_ovsdb::transact::{TransactError, Transaction};
 use ovn_xdp_port::PortsError;
 use serde_json::{Value, json};
@@ -218,11 +217,7 @@ fn client_config(config: &Config, remotes: Vec<Remote>) -> client::Config {
     let wanted = |(table, columns): (&str, Vec<&str>)| Wanted::columns(table, &columns);
     let mut settings = client::Config::new(remotes, "OVN_Southbound");
     settings.tables = tables.into_iter().map(wanted).collect();
-    settings.tls = config.tls.as_ref().map(|tls| TlsFiles {
-        private_key: tls.private_key.clone(),
-        certificate: tls.certificate.clone(),
-        ca_cert: tls.ca_cert.clone(),
-    });
+    settings.tls = config.tls.clone();
     settings.probe = Some(config.probe_interval).filter(|interval| !interval.is_zero());
     settings
 }
