@@ -3,7 +3,7 @@
 //! A device that was replaced under the same name is another device: it has another index.
 
 use ovn_xdp_datapath::publish::Mac;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use std::collections::BTreeMap;
 
 /// A network device of the host.
@@ -15,6 +15,8 @@ pub struct Link {
     pub name: String,
     /// Largest IP packet, bytes.
     pub mtu: u32,
+    /// Whether it carries Ethernet frames; the loopback and tunnels of IP packets do not.
+    pub ethernet: bool,
     /// Its address, if it is an Ethernet device.
     pub mac: Option<Mac>,
     /// Whether it was set up by somebody.
@@ -32,6 +34,7 @@ impl Links {
             index: message.header.index,
             name: String::new(),
             mtu: 0,
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             mac: None,
             up: message.header.flags.contains(LinkFlags::Up),
         };

@@ -42,6 +42,11 @@ impl<C: Compiler, P: Ports> Engine<C, P> {
                 self.missing.insert(port.clone(), "the interface does not exist".to_owned());
                 continue;
             };
+            if !link.ethernet {
+                let reason = "the interface is no Ethernet device".to_owned();
+                self.missing.insert(port.clone(), reason);
+                continue;
+            }
             let id = match self.attached.get(port) {
                 Some(attached) => attached.id,
                 None => match self.ports.attach_interface(&interface.name) {

@@ -7,7 +7,7 @@ use ovn_xdp_datapath::key::{DatapathKey, PortKey, TunnelId};
 use ovn_xdp_datapath::publish::Tag;
 use ovn_xdp_ovsdb::Row;
 use ovn_xdp_ovsdb::value::{Atom, Datum};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use std::sync::Arc;
 use world::{FakeCompiler, FakePorts, World, change, chassis, encap, of, port};
 
@@ -188,6 +188,15 @@ fn an_interface_that_is_replaced_is_let_go_and_attached_anew() {
     world.turn();
     assert!(world.engine.compiler.bound.is_empty() && world.engine.ports.attached.is_empty());
     assert!(world.engine.missing["vm1"].contains("does not exist"));
+}
+
+/// As Open vSwitch refuses them: what the host says to itself is no workload's.
+#[test]
+fn the_loopback_is_never_attached() {
+    let mut world = World::new(TEXT);
+    world.link_of(LinkLayerType::Loopback, 1, "tap0");
+    assert!(world.engine.ports.attached.is_empty());
+    assert!(world.engine.missing["vm1"].contains("no Ethernet device"));
 }
 
 #[test]

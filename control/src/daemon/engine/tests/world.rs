@@ -160,8 +160,13 @@ impl World {
     }
 
     pub(super) fn link(&mut self, index: u32, name: &str) {
+        self.link_of(LinkLayerType::Ether, index, name);
+    }
+
+    pub(super) fn link_of(&mut self, kind: LinkLayerType, index: u32, name: &str) {
         let mut message = LinkMessage::default();
         message.header.index = index;
+        message.header.link_layer_type = kind;
         message.header.flags = LinkFlags::Up;
         message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
         self.links.set(&message);
