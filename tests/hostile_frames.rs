@@ -175,6 +175,10 @@ fn geneve_from_strangers_or_with_keys_and_options_that_cannot_be_is_dropped_by_n
     let nobody = Geneve::ovn(red, OvnKeys { egress: 0, ..keys }, good.inner.clone());
     attacker.dropped(&mixed, PEER, "bad-tunnel-key", &[bare.bytes(), nobody.bytes()]);
 
+    // To a port of the chassis that it is from: it is not sent back, and not silently.
+    let back = Geneve::ovn(red, OvnKeys { egress: keys.ingress, ..keys }, good.inner.clone());
+    attacker.dropped(&mixed, PEER, "unbound-port", &[back.bytes()]);
+
     // The Geneve header, its option, and the Ethernet header inside, each cut short.
     let whole = good.bytes();
     let cut = |lengths: std::ops::Range<usize>| -> Vec<_> {

@@ -26,6 +26,9 @@ pub struct Report {
     pub workers: Vec<Worker>,
     /// Drops that belong to no port, by reason.
     pub drops: Vec<Drop>,
+    /// Drops of ports that are not bound here: what tunnels brought from them, and what was dropped
+    /// while they were.
+    pub elsewhere: Vec<Elsewhere>,
     /// Frames lost between devices and workers: by the kernel side, or by a queue that was full.
     pub lost: Vec<Drop>,
     /// Drops by the logical flow that decided, most frames first; each is counted above as well.
@@ -148,6 +151,17 @@ pub struct Drop {
     pub frames: u64,
 }
 
+/// A port that is not bound here, and drops of it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Elsewhere {
+    /// Logical port, or its tunnel key if its datapath no longer has it.
+    pub name: String,
+    /// Its datapath, or the datapath's tunnel key.
+    pub datapath: String,
+    /// Drops by reason.
+    pub drops: Vec<Drop>,
+}
+
 /// Frames that a logical flow dropped. It is the last that matched on the packet's way: where no flow
 /// of the next table did, the one before.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -208,6 +222,10 @@ impl fmt::Display for Report {
         write!(f, "Workers: {}\n{}", self.workers.len(), self.worker_table())?;
         if !self.drops.is_empty() {
             writeln!(f, "\nDrops of no port: {}", drops(&self.drops))?;
+        }
+        if !self.elsewhere.is_empty() {
+            let ports = self.elsewhere.len();
+            write!(f, "\nDrops of ports not bound here: {ports}\n{}", self.elsewhere_table())?;
         }
         if !self.lost.is_empty() {
             writeln!(f, "\nLost outside the pipelines: {}", drops(&self.lost))?;
@@ -278,6 +296,14 @@ impl Report {
                 bytes(port.tx.1),
                 drops(&port.drops),
             ]);
+        }
+        table
+    }
+
+    fn elsewhere_table(&self) -> Table {
+        let mut table = Table::new(["port", "datapath", "dropped"]);
+        for Elsewhere { name, datapath, drops: found } in &self.elsewhere {
+            table.row([name.clone(), datapath.clone(), drops(found)]);
         }
         table
     }
@@ -375,6 +401,11 @@ mod tests {
                 }),
             }],
             other_flows: 4,
+            elsewhere: vec![Elsewhere {
+                name: "bar".into(),
+                datapath: "ls".into(),
+                drops: vec![Drop { reason: "unbound-port", frames: 6 }],
+            }],
             lost: vec![Drop { reason: "receive-full", frames: 9 }],
             ..Report::default()
         };
@@ -389,6 +420,7 @@ mod tests {
         let flow = Uuid::from_u128(5).to_string();
         let said = format!("3 logical-flow {flow} ingress 8 ls_in_acl_eval tcp.dst == 22");
         assert_eq!(line("3  logical-flow"), said);
+        assert_eq!(line("bar"), "bar ls unbound-port 6");
         assert_eq!(line("Lost"), "Lost outside the pipelines: receive-full 9");
         assert_eq!(line("Drops by other"), "Drops by other logical flows: 4");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();

@@ -3,7 +3,7 @@
 use super::Daemon;
 use super::engine::state_name;
 use crate::api::show::{
-    Datapath, Drop, FlowDrop, Port, Report, Southbound, Tunnel, Waiting, Worker,
+    Datapath, Drop, Elsewhere, FlowDrop, Port, Report, Southbound, Tunnel, Waiting, Worker,
 };
 use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_datapath::counters::PortId;
@@ -54,6 +54,7 @@ impl Daemon {
             datapaths: datapaths(&generation),
             workers: self.workers(),
             drops: self.other_drops(),
+            elsewhere: elsewhere(&generation, &sums),
             flows: self.flow_drops(),
             other_flows: self.engine.ports.counters.iter().map(|it| it.flow_drops.other()).sum(),
             generation: self.engine.generation,
@@ -238,6 +239,20 @@ fn find(generation: &Generation, name: &str) -> (Option<PortId>, String) {
         }
     }
     (None, "-".to_owned())
+}
+
+/// What is left of the sums when the ports bound here have taken theirs.
+fn elsewhere(generation: &Generation, sums: &BTreeMap<PortId, Sums>) -> Vec<Elsewhere> {
+    let named = |((datapath, port), sums): (&PortId, &Sums)| {
+        let known = generation.datapaths.values().find(|known| known.key == *datapath);
+        let found = known.and_then(|known| known.ports.get(port));
+        Elsewhere {
+            name: found.map_or_else(|| port.get().to_string(), |port| port.name.clone()),
+            datapath: known.map_or_else(|| datapath.get().to_string(), |it| it.name.clone()),
+            drops: drops(&sums.drops),
+        }
+    };
+    sums.iter().map(named).filter(|port| !port.drops.is_empty()).collect()
 }
 
 fn drops(sums: &BTreeMap<DropReason, u64>) -> Vec<Drop> {

@@ -203,11 +203,14 @@ impl XdpChassis {
         })
     }
 
-    /// How many frames were dropped for a reason (its label), over all ports and those of no port.
+    /// How many frames were dropped for a reason (its label), over all ports, those that are bound
+    /// elsewhere too, and those of no port.
     pub fn drops(&self, reason: &str) -> Result<u64> {
         let show = self.show()?;
         let ports = show["ports"].as_array().context("ovn-xdp show has no list of ports")?;
-        let lists = ports.iter().map(|port| &port["drops"]).chain([&show["drops"]]);
+        let elsewhere = show["elsewhere"].as_array().context("ovn-xdp show has no elsewhere")?;
+        let ports = ports.iter().chain(elsewhere);
+        let lists = ports.map(|port| &port["drops"]).chain([&show["drops"]]);
         Ok(lists
             .flat_map(|list| list.as_array().into_iter().flatten())
             .filter(|row| row["reason"].as_str() == Some(reason))
