@@ -8,6 +8,8 @@ use ovn_xdp_control::config::{Config, default_socket};
 use ovn_xdp_control::lflow::{Given, Layout, Lflow as Texts, Step};
 use ovn_xdp_control::{check, daemon, start_logging};
 use ovn_xdp_demo::DemoOptions;
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -71,6 +73,14 @@ enum Command {
         /// Tell drops of one reason above this many frames a second.
         #[arg(long)]
         drops: Option<u64>,
+    },
+    /// Ends a running chassis for good: its rows in the Southbound DB go, and its ports are released.
+    Exit {
+        #[command(flatten)]
+        daemon: Socket,
+        /// The rows stay, for a chassis that follows at once.
+        #[arg(long)]
+        restart: bool,
     },
     /// Compiles all flows of a Southbound DB, and lists those that would not work.
     ///
@@ -210,15 +220,27 @@ fn main() -> ExitCode {
         Command::Versions(read) => read.run("versions", None),
         Command::Transact { daemon, operations } => transact(&daemon, operations),
         Command::Watch { daemon, drops } => watch(&daemon, drops),
+        Command::Exit { daemon, restart } => exit(&daemon, restart),
         Command::Check(check) => check.run(),
         Command::Lflow(lflow) => lflow.run(),
         Command::Trace(trace) => trace.run(),
         Command::Demo { live } => ovn_xdp_demo::run(DemoOptions { live, binary: None }),
     };
     outcome.unwrap_or_else(|error| {
+        // Who reads the answer, such as `head`, has seen enough.
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("ovn-xdp: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Prints an answer, or a part of one.
+fn say(text: impl Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -243,7 +265,13 @@ fn transact(daemon: &Socket, operations: Vec<String>) -> anyhow::Result<ExitCode
     });
     let operations = operations.collect::<Result<Vec<_>, _>>()?;
     let operations: Vec<&str> = operations.iter().map(String::as_str).collect();
-    print!("{}", runtime()?.block_on(unixctl::call(&daemon.socket()?, "transact", &operations))?);
+    say(runtime()?.block_on(unixctl::call(&daemon.socket()?, "transact", &operations))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn exit(daemon: &Socket, restart: bool) -> anyhow::Result<ExitCode> {
+    let params: &[&str] = if restart { &["--restart"] } else { &[] };
+    say(runtime()?.block_on(unixctl::call(&daemon.socket()?, "exit", params))?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -254,7 +282,7 @@ fn watch(daemon: &Socket, drops: Option<u64>) -> anyhow::Result<ExitCode> {
         let mut client = unixctl::Client::connect(&socket).await?;
         client.call("watch", serde_json::json!(params)).await?;
         loop {
-            println!("{}", client.event().await?);
+            say(format_args!("{}\n", client.event().await?))?;
         }
     })
 }
@@ -263,7 +291,7 @@ impl Read {
     fn run(&self, method: &str, of: Option<&str>) -> anyhow::Result<ExitCode> {
         let params: Vec<&str> = self.json.then_some("--json").into_iter().chain(of).collect();
         let socket = self.daemon.socket()?;
-        print!("{}", runtime()?.block_on(unixctl::call(&socket, method, &params))?);
+        say(runtime()?.block_on(unixctl::call(&socket, method, &params))?)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -344,9 +372,9 @@ impl Check {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let report = runtime()?.block_on(check::run(&self.db, self.credentials.tls()))?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            say(format_args!("{}\n", serde_json::to_string_pretty(&report)?))?;
         } else {
-            print!("{report}");
+            say(&report)?;
         }
         Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -50,7 +50,7 @@ impl Trace {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let socket = self.daemon.socket()?;
             let called = unixctl::call(&socket, "trace", &words);
-            print!("{}", crate::runtime()?.block_on(called)?);
+            crate::say(crate::runtime()?.block_on(called)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         anyhow::ensure!(
@@ -63,9 +63,9 @@ impl Trace {
             crate::runtime()?.block_on(contents::read(&db, self.credentials.tls(), leader))?;
         let rows = client.replica();
         match in_network(&Whole::new(rows), rows, &self.question) {
-            Ok(answer) => print!("{}", answer.text),
+            Ok(answer) => crate::say(answer.text)?,
             // Where ovn-trace says it, and with its status.
-            Err(TraceError::Microflow(error)) => println!("{error}"),
+            Err(TraceError::Microflow(error)) => crate::say(format_args!("{error}\n"))?,
             Err(error) => return Err(error.into()),
         }
         Ok(ExitCode::SUCCESS)

@@ -135,15 +135,17 @@ impl XdpChassis {
         self.daemon = None;
     }
 
-    /// Tells the daemon to leave the cluster for good (unixctl `exit`), and waits until it has ended.
-    /// Needs `ovs-appctl`.
+    /// Tells the daemon to leave the cluster for good (`ovn-xdp exit`), and waits until it has ended.
     pub fn leave(&mut self) -> Result<()> {
-        self.exit(&["exit"])
+        let mut command = Command::new(&self.binary);
+        self.exit(command.args(["exit", "--socket"]).arg(self.socket()))
     }
 
-    /// The same for a daemon that another follows: its rows stay.
+    /// The same for a daemon that another follows: its rows stay. Needs `ovs-appctl`.
     pub fn leave_for_a_restart(&mut self) -> Result<()> {
-        self.exit(&["exit", "--restart"])
+        let mut command = Command::new("ovs-appctl");
+        let socket = self.socket();
+        self.exit(command.arg("--timeout=10").arg("-t").arg(socket).args(["exit", "--restart"]))
     }
 
     /// Replaces text of its configuration, and tells the daemon to read it again.
@@ -152,9 +154,8 @@ impl XdpChassis {
         self.reload()
     }
 
-    fn exit(&mut self, words: &[&str]) -> Result<()> {
-        let mut command = Command::new("ovs-appctl");
-        process::run(command.arg("--timeout=10").arg("-t").arg(self.socket()).args(words))?;
+    fn exit(&mut self, told_by: &mut Command) -> Result<()> {
+        process::run(told_by)?;
         let Some(mut daemon) = self.daemon.take() else {
             bail!("ovn-xdp on {} does not run", self.name);
         };
