@@ -22,6 +22,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
+/// Of the two licences the one that the kernel knows by name.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 4] = *b"GPL\0";
