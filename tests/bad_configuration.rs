@@ -13,7 +13,7 @@ const GOOD: [(&str, &str); 4] = [
 ];
 
 /// Key as the message names it, lines of TOML, the value as the message quotes it, what is allowed.
-const WRONG: [(&str, &str, &str, &str); 37] = [
+const WRONG: [(&str, &str, &str, &str); 39] = [
     ("system-id", "system-id = \"\"", "", "a name"),
     ("hostname", "hostname = 3", "3", "a host name"),
     ("ovn-remote", "ovn-remote = \"http:x\"", "http:x", "tcp:HOST:PORT"),
@@ -24,6 +24,8 @@ const WRONG: [(&str, &str, &str, &str); 37] = [
     ("ca-cert", "ca-cert = \"/none\"", "/none", "PEM"),
     ("ovn-encap-type", "ovn-encap-type = \"vxlan\"", "vxlan", "geneve"),
     ("ovn-encap-ip", "ovn-encap-ip = \"192.0.2\"", "192.0.2", "IPv4 or IPv6"),
+    ("ovn-encap-ip", "ovn-encap-ip = \"255.255.255.255\"", "255.255.255.255", "IPv4 or IPv6"),
+    ("ovn-encap-ip", "ovn-encap-ip = \"::ffff:192.0.2.1\"", "::ffff:192.0.2.1", "IPv4 or IPv6"),
     ("ovn-encap-ip-default", "ovn-encap-ip-default = \"192.0.2.9\"", "192.0.2.9", "ovn-encap-ip"),
     ("ovn-encap-csum", "ovn-encap-csum = \"maybe\"", "maybe", "true or false"),
     ("ovn-encap-tos", "ovn-encap-tos = 256", "256", "inherit"),

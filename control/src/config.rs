@@ -13,7 +13,7 @@ use reader::Reader;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -354,7 +354,9 @@ fn addresses(value: &toml::Value) -> Option<Vec<IpAddr>> {
     let mut found = Vec::new();
     for text in texts {
         let address: IpAddr = text.parse().ok()?;
-        if address.is_unspecified() || address.is_multicast() {
+        // An IPv4 address in IPv6 clothes is no end of a tunnel, nor is one that many hosts have.
+        let many = address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if address.is_unspecified() || many || address != address.to_canonical() {
             return None;
         }
         if !found.contains(&address) {
