@@ -44,13 +44,15 @@ impl Conversation {
 
     fn next(&mut self) -> Value {
         loop {
-            let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter();
-            if let Some(Ok(value)) = values.next() {
-                let used = values.byte_offset();
-                self.buffer.drain(..used);
-                return value;
+            if self.buffer.ends_with(b"}") {
+                let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter();
+                if let Some(Ok(value)) = values.next() {
+                    let used = values.byte_offset();
+                    self.buffer.drain(..used);
+                    return value;
+                }
             }
-            let mut chunk = [0; 4096];
+            let mut chunk = [0; 1 << 16];
             let count = self.stream.read(&mut chunk).unwrap();
             assert!(count > 0, "the daemon hung up");
             self.buffer.extend_from_slice(&chunk[..count]);
@@ -233,4 +235,63 @@ fn only_root_and_the_named_group_may_open_the_socket() {
     std::fs::set_permissions(&socket, all).unwrap();
     assert!(!version(NOBODY, NOBODY).0);
     assert!(version(NOBODY, DAEMON).0);
+}
+
+#[test]
+fn changes_are_answered_while_somebody_reads_all_flows_slowly_and_reads_those_of_one_generation() {
+    const FLOWS: usize = 20_000;
+    const PROMPT: Duration = Duration::from_secs(1);
+    let underlay = Underlay::new(1500).unwrap();
+    let mut chassis = alone(&underlay, "");
+    let name = "vm1";
+    let _vm1 = Workload::plugged(name, chassis.namespace(), name, Addresses::nth(1, 2), false);
+    chassis.plug(name, name).unwrap();
+    let mut changing = Conversation::open(&chassis.socket());
+    let mut fill = vec![json!({ "op": "insert", "table": "Datapath_Binding", "uuid-name": "sw",
+        "row": { "tunnel_key": 1 } })];
+    fill.extend((0..FLOWS).map(|number| {
+        json!({ "op": "insert", "table": "Logical_Flow", "row": {
+            "logical_datapath": ["named-uuid", "sw"], "pipeline": "ingress", "table_id": 0,
+            "priority": 100, "match": format!("reg0 == {number}"), "actions": "drop;" } })
+    }));
+    fill.push(json!({ "op": "insert", "table": "Port_Binding", "row": {
+        "logical_port": name, "datapath": ["named-uuid", "sw"], "tunnel_key": 1 } }));
+    let mut change = |operations: &[Value]| {
+        let start = std::time::Instant::now();
+        changing.send(&json!({ "method": "transact", "params": operations, "id": 0 }));
+        let answer = changing.next();
+        assert_eq!(answer["error"], Value::Null, "{answer}");
+        (answer["result"].clone(), start.elapsed())
+    };
+    let rows = change(&fill).0;
+    wait::until("the port to be forwarded for", PATIENCE, || {
+        match chassis.forwards(name).map_err(|error| format!("{error:#}"))? {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
+    })
+    .unwrap();
+    let before = chassis.read(&["flows"]).unwrap();
+    assert_eq!(before.as_array().unwrap().len(), FLOWS);
+
+    // Of the answer no more is read than shows that it has begun.
+    let mut slow = Conversation::open(&chassis.socket());
+    slow.send(&json!({ "method": "flows", "params": ["--json"], "id": 0 }));
+    let mut first = [0; 1];
+    slow.stream.read_exact(&mut first).unwrap();
+    slow.buffer.extend(first);
+    for number in 1..=100 {
+        let of = json!([["_uuid", "==", rows[number]["uuid"]]]);
+        let (_, took) = change(&[match number % 2 {
+            0 => json!({ "op": "delete", "table": "Logical_Flow", "where": of }),
+            _ => json!({ "op": "update", "table": "Logical_Flow", "where": of,
+                "row": { "match": format!("reg1 == {number}") } }),
+        }]);
+        assert!(took < PROMPT, "change {number} took {took:?}");
+    }
+    let answer = slow.next();
+    let told: Value = serde_json::from_str(answer["result"].as_str().unwrap()).unwrap();
+    assert!(told == before, "what was answered is not what there was when it was asked");
+    let after = chassis.read(&["flows"]).unwrap();
+    assert_eq!(after.as_array().unwrap().len(), FLOWS - 50);
 }

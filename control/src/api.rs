@@ -5,6 +5,7 @@
 //! call.
 
 pub mod command;
+pub mod list;
 pub mod section;
 pub mod show;
 mod table;

@@ -10,6 +10,7 @@ mod compiled;
 mod connections;
 pub mod engine;
 pub mod events;
+mod lists;
 mod local;
 pub mod parts;
 pub mod quiet;
@@ -117,6 +118,7 @@ pub struct Daemon {
     answers: local::Answers,
     listings: connections::Listings,
     traces: Vec<trace::Asked>,
+    lists: Vec<lists::Wanted>,
     events: events::Events,
     writes: FuturesUnordered<Written>,
     jitter: RandomState,
@@ -180,6 +182,7 @@ pub async fn run(path: &Path) -> Result<(), DaemonError> {
         answers: local::Answers::default(),
         listings: connections::Listings::default(),
         traces: Vec::new(),
+        lists: Vec::new(),
         events: events::Events::default(),
         writes: FuturesUnordered::new(),
         jitter: RandomState::new(),
@@ -241,6 +244,7 @@ impl Daemon {
             self.settle_answers();
             self.settle_listings();
             self.settle_traces();
+            self.settle_lists();
             self.tell_watchers();
             let due = [self.engine.deadline(), self.events.deadline()].into_iter().flatten().min();
             let due = due.map(|due| self.started + due);
@@ -431,6 +435,13 @@ impl Daemon {
             Ok(Command::Read { section: Section::Connections, json, .. }) => {
                 return self.list_connections(json, answer);
             }
+            Ok(Command::Read {
+                section: section @ (Section::Flows | Section::Tables),
+                datapath,
+                json,
+            }) => {
+                return self.lists.push(lists::Wanted { section, datapath, json, answer });
+            }
             Ok(Command::Trace(question)) => return self.traces.push((question, answer)),
             Ok(Command::Watch(wish)) => {
                 let receiver = self.events.watch(wish, self.scene());
@@ -464,9 +475,7 @@ impl Daemon {
             },
             Command::Show { json: true } => self.report().json(),
             Command::Show { json: false } => self.report().to_string(),
-            Command::Read { section, datapath, json } => {
-                self.read(section, datapath.as_deref(), json)
-            }
+            Command::Read { section, json, .. } => self.read(section, json),
             Command::Skipped => self.skipped(),
             Command::LocalBindings => self.local_bindings(),
             Command::LocalDatapaths => self.local_datapaths(),

@@ -43,6 +43,14 @@ pub struct Generation {
     pub peers: Map<IpAddr, ()>,
 }
 
+impl Generation {
+    /// The number of rules, each counted in every datapath that has it.
+    pub fn rules(&self) -> usize {
+        let tables = self.datapaths.values().flat_map(|it| it.ingress.iter().chain(&*it.egress));
+        tables.map(|table| table.len()).sum()
+    }
+}
+
 /// A workload interface: which logical ports its frames belong to (PHY-I1, PHY-I2).
 #[derive(Clone, Debug)]
 pub struct Interface {

@@ -4,13 +4,13 @@
 //! old and the new row, for the compiler to find out what must be made anew. A row that does not
 //! read as its table promises is remembered as bad and otherwise not there.
 
+use crate::flows::Flows;
 use crate::index::{Index, Members};
 use crate::southbound::*;
 use hashbrown::HashMap;
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_datapath::publish::Mac;
 use ovn_xdp_ovsdb::replica::Change;
-use ovn_xdp_ovsdb::rows;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ type Rows<R> = HashMap<Uuid, Arc<R>>;
 /// All rows, and their indices.
 #[derive(Default, Debug)]
 pub(crate) struct Database {
-    pub(crate) flows: rows::Rows<LogicalFlow>,
+    pub(crate) flows: Flows,
     pub(crate) dp_groups: Rows<LogicalDpGroup>,
     pub(crate) datapaths: Rows<DatapathBinding>,
     pub(crate) ports: Rows<PortBinding>,

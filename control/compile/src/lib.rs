@@ -11,6 +11,7 @@ mod compiler;
 mod database;
 mod dirty;
 mod dump;
+pub mod flows;
 mod index;
 mod interface;
 mod local;

@@ -5,9 +5,8 @@
 //! again (EX-S10). The language asks for every name whatever the answers are, so what is noted does
 //! not depend on them.
 
+use crate::flows::Flows;
 use crate::index::{Index, RowsIter};
-use crate::southbound::LogicalFlow;
-use ovn_xdp_ovsdb::rows::Rows;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -57,7 +56,7 @@ impl Names {
     }
 
     /// Takes flows out that are gone, if they are many.
-    pub(crate) fn sweep(&mut self, flows: &Rows<LogicalFlow>) {
+    pub(crate) fn sweep(&mut self, flows: &Flows) {
         if self.gone > FEW.max(flows.len()) {
             self.gone = 0;
             self.flows.retain(|flow| flows.contains(flow));

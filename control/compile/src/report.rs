@@ -4,6 +4,7 @@
 //! flows that hold an action which this version parses but does not execute.
 
 use crate::compiler::Compiler;
+use crate::flows::Flows;
 use crate::southbound::LogicalFlow;
 use crate::text::Problem;
 use ovn_xdp_datapath::key::FlowId;
@@ -107,6 +108,11 @@ impl Compiler {
     /// The flow that a drop or a trace names, if the database has it.
     pub fn flow(&self, flow: FlowId) -> Option<Flow> {
         Some(Flow::new(self.database.flows.get(&Uuid::from_u128(flow.0))?))
+    }
+
+    /// All flows that the database has, as they are now.
+    pub fn flows(&self) -> Flows {
+        self.database.flows.clone()
     }
 
     /// Flows of local datapaths with actions that are not executed, by UUID.

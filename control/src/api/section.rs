@@ -1,5 +1,6 @@
 //! The parts of what the daemon knows, each as a table for people or as JSON.
 
+use super::list::Listed;
 use super::table::{Table, bytes};
 use serde::Serialize;
 use std::fmt;
@@ -97,9 +98,8 @@ pub struct Version {
     pub version: String,
 }
 
-/// Flows for people.
-pub fn flows(flows: &[Flow]) -> impl fmt::Display + use<> {
-    let mut table = Table::new([
+impl Listed for Flow {
+    const TITLES: &'static [&'static str] = &[
         "datapath",
         "pipeline",
         "table#",
@@ -110,64 +110,63 @@ pub fn flows(flows: &[Flow]) -> impl fmt::Display + use<> {
         "uuid",
         "match",
         "actions",
-    ]);
-    for flow in flows {
-        table.row([
-            flow.datapath.clone(),
-            flow.pipeline.to_owned(),
-            flow.table.to_string(),
-            flow.priority.to_string(),
-            flow.packets.to_string(),
-            bytes(flow.bytes),
-            flow.source.to_owned(),
-            flow.uuid.to_string(),
-            flow.matches.clone(),
-            flow.actions.clone(),
-        ]);
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.datapath.clone(),
+            self.pipeline.to_owned(),
+            self.table.to_string(),
+            self.priority.to_string(),
+            self.packets.to_string(),
+            bytes(self.bytes),
+            self.source.to_owned(),
+            self.uuid.to_string(),
+            self.matches.clone(),
+            self.actions.clone(),
+        ]
     }
-    table
 }
 
-/// Connections for people.
-pub fn connections(connections: &[Connection]) -> impl fmt::Display + use<> {
-    let mut table =
-        Table::new(["worker#", "from", "protocol#", "source", "destination", "to", "holds"]);
-    let end = |address: &str, port: Option<u16>| match port {
-        Some(port) if address.contains(':') => format!("[{address}]:{port}"),
-        Some(port) => format!("{address}:{port}"),
-        None => address.to_owned(),
-    };
-    for one in connections {
-        let to = match (one.drop, one.flow) {
-            (Some(reason), Some(flow)) => format!("dropped: {reason} by {flow}"),
-            _ => one.to.join(", "),
+impl Listed for Connection {
+    const TITLES: &'static [&'static str] =
+        &["worker#", "from", "protocol#", "source", "destination", "to", "holds"];
+
+    fn cells(&self) -> Vec<String> {
+        let end = |address: &str, port: Option<u16>| match port {
+            Some(port) if address.contains(':') => format!("[{address}]:{port}"),
+            Some(port) => format!("{address}:{port}"),
+            None => address.to_owned(),
         };
-        table.row([
-            one.worker.to_string(),
-            one.from.clone(),
-            one.protocol.to_string(),
-            end(&one.source, one.source_port),
-            end(&one.destination, one.destination_port),
+        let to = match (self.drop, self.flow) {
+            (Some(reason), Some(flow)) => format!("dropped: {reason} by {flow}"),
+            _ => self.to.join(", "),
+        };
+        vec![
+            self.worker.to_string(),
+            self.from.clone(),
+            self.protocol.to_string(),
+            end(&self.source, self.source_port),
+            end(&self.destination, self.destination_port),
             to,
-            if one.holds { "yes" } else { "no" }.to_owned(),
-        ]);
+            if self.holds { "yes" } else { "no" }.to_owned(),
+        ]
     }
-    table
 }
 
-/// Tables for people.
-pub fn stages(stages: &[Stage]) -> impl fmt::Display + use<> {
-    let mut table = Table::new(["datapath", "pipeline", "table#", "structure", "rules#"]);
-    for stage in stages {
-        table.row([
-            stage.datapath.clone(),
-            stage.pipeline.to_owned(),
-            stage.table.to_string(),
-            stage.structure.to_owned(),
-            stage.rules.to_string(),
-        ]);
+impl Listed for Stage {
+    const TITLES: &'static [&'static str] =
+        &["datapath", "pipeline", "table#", "structure", "rules#"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.datapath.clone(),
+            self.pipeline.to_owned(),
+            self.table.to_string(),
+            self.structure.to_owned(),
+            self.rules.to_string(),
+        ]
     }
-    table
 }
 
 impl fmt::Display for Memory {

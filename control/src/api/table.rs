@@ -2,50 +2,78 @@
 
 use std::fmt;
 
+/// Columns under titles. One whose title ends with `#` holds numbers; the `#` is not shown.
+#[derive(Debug)]
+pub struct Columns {
+    titles: Vec<&'static str>,
+    widths: Vec<usize>,
+}
+
+impl Columns {
+    /// As wide as their titles.
+    pub fn new(titles: &[&'static str]) -> Self {
+        let mut columns = Self { titles: titles.to_vec(), widths: vec![0; titles.len()] };
+        columns.widen(&columns.names());
+        columns
+    }
+
+    /// Makes room for a line.
+    pub fn widen(&mut self, cells: &[String]) {
+        for (width, cell) in self.widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+
+    /// The line of titles.
+    pub fn head(&self) -> String {
+        self.line(&self.names())
+    }
+
+    /// A line of as many cells as there are titles, with its end.
+    pub fn line(&self, cells: &[String]) -> String {
+        let mut line = String::from(" ");
+        for ((title, &width), cell) in self.titles.iter().zip(&self.widths).zip(cells) {
+            line += &match title.ends_with('#') {
+                true => format!(" {cell:>width$} "),
+                false => format!(" {cell:<width$} "),
+            };
+        }
+        line.truncate(line.trim_end().len());
+        line + "\n"
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.titles.iter().map(|title| title.trim_end_matches('#').to_owned()).collect()
+    }
+}
+
 /// Lines of cells under a line of titles.
 #[derive(Debug)]
 pub struct Table {
+    columns: Columns,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// Nothing but titles. A column whose title ends with `#` holds numbers; the `#` is not shown.
-    pub fn new<const N: usize>(titles: [&str; N]) -> Self {
-        Self { rows: vec![titles.map(str::to_owned).into()] }
+    /// Nothing but titles.
+    pub fn new<const N: usize>(titles: [&'static str; N]) -> Self {
+        Self { columns: Columns::new(&titles), rows: Vec::new() }
     }
 
     /// One more line, with as many cells as there are titles.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.columns.widen(&cells);
         self.rows.push(cells.into());
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles = &self.rows[0];
-        if self.rows.len() == 1 {
+        if self.rows.is_empty() {
             return Ok(());
         }
-        let title = |column: usize| titles[column].trim_end_matches('#');
-        let cells = |column: usize| self.rows[1..].iter().map(move |row| row[column].as_str());
-        let widths: Vec<usize> = (0..titles.len())
-            .map(|column| cells(column).chain([title(column)]).map(|cell| cell.chars().count()))
-            .map(|lengths| lengths.max().unwrap_or(0))
-            .collect();
-        for (number, row) in self.rows.iter().enumerate() {
-            let mut line = String::from(" ");
-            for (column, cell) in row.iter().enumerate() {
-                let cell = if number == 0 { title(column) } else { cell };
-                let width = widths[column];
-                line += &if titles[column].ends_with('#') {
-                    format!(" {cell:>width$} ")
-                } else {
-                    format!(" {cell:<width$} ")
-                };
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
+        f.write_str(&self.columns.head())?;
+        self.rows.iter().try_for_each(|row| f.write_str(&self.columns.line(row)))
     }
 }
 

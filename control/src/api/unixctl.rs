@@ -10,6 +10,7 @@
 //! answered, and those after it until it is.
 
 use super::command::TRANSACT;
+use super::list::Pieces;
 use ovn_xdp_local::document::{Document, Json};
 use ovn_xdp_local::transaction::Operations;
 use ovn_xdp_ovsdb::wire::{Frame, Framer};
@@ -81,6 +82,8 @@ pub enum Answer {
     Result(Value),
     /// The result, as JSON.
     Written(String),
+    /// The result: a text that is made a piece at a time, as the client takes them.
+    Pieces(Pieces),
     /// The result, and then notifications until either side closes: pairs of method and params.
     Stream(Value, mpsc::Receiver<Value>),
 }
@@ -248,6 +251,12 @@ struct Taken {
     answer: oneshot::Receiver<Result<Answer, Value>>,
 }
 
+/// What of an answer is yet to be made.
+enum More {
+    Pieces(Pieces),
+    Events(mpsc::Receiver<Value>),
+}
+
 /// What is behind the requests that a client sent so far.
 enum Next {
     /// More may come.
@@ -308,12 +317,18 @@ async fn converse(
                 Err(wrong) => next = Next::Nonsense(wrong),
             },
             answers = first_answers(&mut taken), if !taken.is_empty() => {
-                let (text, events) = answers;
+                let (text, more) = answers;
                 if to.write_all(text.as_bytes()).await.is_err() {
                     return;
                 }
-                if let Some(events) = events {
-                    break events;
+                match more {
+                    None => {}
+                    Some(More::Pieces(pieces)) => {
+                        if write_pieces(&mut to, pieces).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(More::Events(events)) => break events,
                 }
             }
         }
@@ -323,23 +338,28 @@ async fn converse(
 }
 
 /// Waits for the answer to the first request, and takes those that are there already behind it.
-async fn first_answers(taken: &mut VecDeque<Taken>) -> (String, Option<mpsc::Receiver<Value>>) {
+async fn first_answers(taken: &mut VecDeque<Taken>) -> (String, Option<More>) {
     let mut text = String::new();
     let Some(first) = taken.front_mut() else { return (text, None) };
     let mut outcome = (&mut first.answer).await.unwrap_or_else(|_| Err(stopping()));
     while let Some(Taken { id, .. }) = taken.pop_front() {
-        let mut events = None;
+        let mut more = None;
         text += &match outcome {
             Ok(Answer::Result(result)) => answered(&id, &result.to_string()),
             Ok(Answer::Written(result)) => answered(&id, &result),
             Ok(Answer::Stream(result, stream)) => {
-                events = Some(stream);
+                more = Some(More::Events(stream));
                 answered(&id, &result.to_string())
+            }
+            Ok(Answer::Pieces(pieces)) => {
+                more = Some(More::Pieces(pieces));
+                // The text, and what closes the object, come behind.
+                format!("{{\"error\":null,\"id\":{id},\"result\":\"")
             }
             Err(error) => refused(&id, &error),
         };
-        if events.is_some() {
-            return (text, events);
+        if more.is_some() {
+            return (text, more);
         }
         outcome = match taken.front_mut().map(|next| next.answer.try_recv()) {
             Some(Ok(outcome)) => outcome,
@@ -348,6 +368,21 @@ async fn first_answers(taken: &mut VecDeque<Taken>) -> (String, Option<mpsc::Rec
         };
     }
     (text, None)
+}
+
+/// The inside of a JSON string in pieces, and the end of the answer. No piece is made before the client
+/// has room for it, and each is made by a thread of its own: the first may take seconds.
+async fn write_pieces(to: &mut (impl AsyncWriteExt + Unpin), mut pieces: Pieces) -> io::Result<()> {
+    loop {
+        let made = tokio::task::spawn_blocking(move || {
+            let text = Value::String(pieces.next()?).to_string();
+            Some((text, pieces))
+        });
+        let Some((text, rest)) = made.await? else { break };
+        pieces = rest;
+        to.write_all(text[1..text.len() - 1].as_bytes()).await?;
+    }
+    to.write_all(b"\"}").await
 }
 
 /// Notifications until the client closes.

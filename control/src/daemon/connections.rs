@@ -1,13 +1,15 @@
 //! What is cached: asked of the workers, answered when each has looked.
 
 use super::Daemon;
-use super::read::told;
-use crate::api::section::{self, Connection};
+use crate::api::list::{Pieces, told};
+use crate::api::section::Connection;
 use crate::api::unixctl::Answer;
 use ovn_xdp_datapath::field::{self, Context};
 use ovn_xdp_datapath::listing::{self, Origin};
+use ovn_xdp_datapath::publish::Generation;
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -45,39 +47,54 @@ impl Daemon {
                 self.listings.0.push(listing);
                 continue;
             };
-            let mut connections = Vec::new();
-            for (worker, listed) in answers.into_iter().enumerate() {
-                connections.extend(listed.iter().map(|one| self.connection(worker, one)));
-            }
-            let text = told(listing.json, &connections, |all| section::connections(all));
-            let _ = listing.answer.send(Ok(text.into()));
+            let told = connections(listing.json, self.publisher.current(), answers);
+            let _ = listing.answer.send(Ok(Answer::Pieces(told)));
         }
     }
+}
 
-    fn connection(&self, worker: usize, listed: &listing::Connection) -> Connection {
-        let generation = self.publisher.current();
-        let interfaces = listed.interfaces.iter();
-        let interfaces = interfaces.map(|id| self.engine.interface_name(*id).to_owned());
-        let chassis = |id| generation.tunnels.get(id).map(|tunnel| tunnel.chassis.clone());
-        let ports = matches!(protocol(&listed.fields), 6 | 17 | 132);
-        let port = |slice| ports.then(|| listed.fields.get(slice) as u16);
-        let (source, destination) = addresses(&listed.fields);
-        Connection {
-            worker,
-            from: match listed.from {
-                Origin::Interface(id) => self.engine.interface_name(id).to_owned(),
-                Origin::Tunnel(key) => format!("tunnel, datapath {key}"),
-            },
-            protocol: protocol(&listed.fields),
-            source,
-            source_port: port(field::TP_SRC),
-            destination,
-            destination_port: port(field::TP_DST),
-            to: interfaces.chain(listed.tunnels.iter().filter_map(chassis)).collect(),
-            drop: listed.drop.map(|(reason, _)| reason.label()),
-            flow: listed.drop.map(|(_, flow)| Uuid::from_u128(flow.0)),
-            holds: listed.holds,
-        }
+/// What each worker listed.
+fn connections(
+    json: bool,
+    generation: Arc<Generation>,
+    answers: Vec<Vec<listing::Connection>>,
+) -> Pieces {
+    let answers = Arc::new(answers);
+    told(json, move || {
+        let (generation, answers) = (Arc::clone(&generation), Arc::clone(&answers));
+        let places = answers.iter().enumerate();
+        let places =
+            places.flat_map(|(worker, listed)| (0..listed.len()).map(move |at| (worker, at)));
+        let places: Vec<(usize, usize)> = places.collect();
+        let one = move |(worker, at): (usize, usize)| {
+            connection(&generation, worker, &answers[worker][at])
+        };
+        places.into_iter().map(one)
+    })
+}
+
+fn connection(generation: &Generation, worker: usize, listed: &listing::Connection) -> Connection {
+    let name = |id| generation.interfaces.get(id).map(|interface| interface.name.clone());
+    let interfaces = listed.interfaces.iter().map(|id| name(*id).unwrap_or_default());
+    let chassis = |id| generation.tunnels.get(id).map(|tunnel| tunnel.chassis.clone());
+    let ports = matches!(protocol(&listed.fields), 6 | 17 | 132);
+    let port = |slice| ports.then(|| listed.fields.get(slice) as u16);
+    let (source, destination) = addresses(&listed.fields);
+    Connection {
+        worker,
+        from: match listed.from {
+            Origin::Interface(id) => name(id).unwrap_or_default(),
+            Origin::Tunnel(key) => format!("tunnel, datapath {key}"),
+        },
+        protocol: protocol(&listed.fields),
+        source,
+        source_port: port(field::TP_SRC),
+        destination,
+        destination_port: port(field::TP_DST),
+        to: interfaces.chain(listed.tunnels.iter().filter_map(chassis)).collect(),
+        drop: listed.drop.map(|(reason, _)| reason.label()),
+        flow: listed.drop.map(|(_, flow)| Uuid::from_u128(flow.0)),
+        holds: listed.holds,
     }
 }
 

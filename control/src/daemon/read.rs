@@ -3,24 +3,22 @@
 use super::Daemon;
 use super::events::{Dropped, Drops, Scene};
 use crate::api::command::Section;
-use crate::api::section::{self, Flow, Memory, Stage, Version};
+use crate::api::section::{self, Memory, Version};
 use crate::api::show::{Drop, drop_table};
 use crate::southbound::claim::State;
 use ovn_xdp_abi::drop::DropReason;
 use ovn_xdp_datapath::key::FlowId;
-use ovn_xdp_datapath::publish::Datapath;
 use ovn_xdp_local::schema::TABLES;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fmt::Write;
-use std::sync::Arc;
 use uuid::Uuid;
 
 impl Daemon {
     /// One part, for people or as JSON.
-    pub(super) fn read(&mut self, section: Section, datapath: Option<&str>, json: bool) -> String {
+    pub(super) fn read(&mut self, section: Section, json: bool) -> String {
         match section {
             Section::Ports | Section::Datapaths | Section::Tunnels | Section::Workers => {
                 let report = self.report();
@@ -34,88 +32,12 @@ impl Daemon {
                     _ => pretty(&report.workers),
                 }
             }
-            Section::Flows => told(json, &self.flows(datapath), |flows| section::flows(flows)),
-            Section::Tables => told(json, &self.stages(datapath), |all| section::stages(all)),
             Section::Drops => told(json, &self.all_drops(), |drops| drop_table(drops)),
-            // The workers are asked first; it is answered when they have (`connections.rs`).
-            Section::Connections => String::new(),
+            // Answered in pieces, after the turn (`lists.rs`, `connections.rs`).
+            Section::Flows | Section::Tables | Section::Connections => String::new(),
             Section::Memory => told(json, &self.memory(), Clone::clone),
             Section::Versions => told(json, &self.versions(), |all| section::versions(all)),
         }
-    }
-
-    fn chosen(&self, name: Option<&str>) -> Vec<Arc<Datapath>> {
-        let generation = self.publisher.current();
-        let wanted = |datapath: &&Arc<Datapath>| name.is_none_or(|name| datapath.name == name);
-        let mut found: Vec<Arc<Datapath>> =
-            generation.datapaths.values().filter(wanted).cloned().collect();
-        found.sort_by_key(|datapath| datapath.key);
-        found
-    }
-
-    /// The flows that the workers run, in the order of the pipelines.
-    fn flows(&self, name: Option<&str>) -> Vec<Flow> {
-        let compiler = &self.engine.compiler.compiler;
-        let mut passed = HashMap::new();
-        for worker in &self.engine.ports.counters {
-            worker.paths.sum(&mut passed);
-        }
-        let mut flows = Vec::new();
-        for datapath in self.chosen(name) {
-            let tables = datapath.ingress.iter().chain(&datapath.egress);
-            let rows: HashSet<FlowId> =
-                tables.flat_map(|table| table.rules()).map(|rule| rule.flow()).collect();
-            let rows = rows.into_iter().filter_map(|row| {
-                let (packets, bytes) = passed.get(&row).copied().unwrap_or_default();
-                Some((compiler.flow(row)?, packets, bytes))
-            });
-            flows.extend(rows.map(|(flow, packets, bytes)| Flow {
-                packets,
-                bytes,
-                uuid: flow.uuid,
-                source: self.source(flow.uuid),
-                datapath: datapath.name.clone(),
-                pipeline: flow.pipeline,
-                table: flow.table,
-                priority: flow.priority,
-                matches: flow.matches.to_string(),
-                actions: flow.actions.to_string(),
-            }));
-        }
-        flows.sort_by(|a, b| {
-            let place = |flow: &Flow| (flow.pipeline == "egress", flow.table);
-            (&a.datapath, place(a), b.priority, a.uuid).cmp(&(
-                &b.datapath,
-                place(b),
-                a.priority,
-                b.uuid,
-            ))
-        });
-        flows
-    }
-
-    fn source(&self, row: Uuid) -> &'static str {
-        match self.engine.local.database.row("Logical_Flow", row) {
-            Some(_) => "local",
-            None => "southbound",
-        }
-    }
-
-    fn stages(&self, name: Option<&str>) -> Vec<Stage> {
-        let mut stages = Vec::new();
-        for datapath in self.chosen(name) {
-            for (pipeline, tables) in [("ingress", &datapath.ingress), ("egress", &datapath.egress)]
-            {
-                stages.extend(tables.iter().enumerate().map(|(number, table)| Stage {
-                    datapath: datapath.name.clone(),
-                    pipeline,
-                    table: number,
-                    structure: table.structure(),
-                    rules: table.rules().count(),
-                }));
-            }
-        }
-        stages
     }
 
     fn drop_counts(&self) -> BTreeMap<&'static str, u64> {
@@ -157,7 +79,7 @@ impl Daemon {
         Memory {
             resident: kibibytes("VmRSS"),
             peak: kibibytes("VmHWM"),
-            rules: self.stages(None).iter().map(|stage| stage.rules).sum(),
+            rules: self.publisher.current().rules(),
             local_rows: TABLES
                 .keys()
                 .map(|table| (table.to_string(), local.database.len(table)))
