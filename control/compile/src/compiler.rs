@@ -293,7 +293,10 @@ impl Compiler {
                 self.mark_name(&Name::AddressSet(name.clone()), None);
             }
             if refreshed.members {
-                self.mark_name(&Name::Members(name), None);
+                self.mark_name(&Name::Members(name.clone()), None);
+            }
+            if refreshed.emptiness {
+                self.mark_name(&Name::Emptiness(name), None);
             }
         }
         for (key, name) in std::mem::take(&mut self.dirty.port_groups) {

@@ -21,6 +21,8 @@ pub(crate) enum Name {
     AddressSet(Arc<str>),
     /// What is in `$name`.
     Members(Arc<str>),
+    /// Whether anything is in `$name`.
+    Emptiness(Arc<str>),
     /// `@name`.
     PortGroup(Arc<str>),
     /// `^name`.

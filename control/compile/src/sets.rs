@@ -62,6 +62,8 @@ pub(crate) struct Refreshed {
     pub(crate) itself: bool,
     /// What is in it.
     pub(crate) members: bool,
+    /// Whether anything is in it.
+    pub(crate) emptiness: bool,
 }
 
 impl Sets {
@@ -74,7 +76,8 @@ impl Sets {
     pub(crate) fn refresh_addresses(&mut self, database: &Database, name: &Arc<str>) -> Refreshed {
         let now = row(database, name);
         let Some(known) = self.addresses.get_mut(name) else {
-            return Refreshed { itself: now.is_some(), members: now.is_some() };
+            let came = now.is_some();
+            return Refreshed { itself: came, members: came, emptiness: came };
         };
         let contents = &mut self.contents;
         let Some(now) = now else {
@@ -82,7 +85,7 @@ impl Sets {
             gone.iter().for_each(|text| known.leave(text, contents));
             self.addresses.remove(name);
             self.changed = true;
-            return Refreshed { itself: true, members: true };
+            return Refreshed { itself: true, members: true, emptiness: true };
         };
         let before = std::mem::replace(&mut known.row, now.clone());
         let refused = known.refused();
@@ -102,7 +105,8 @@ impl Sets {
             });
         }
         self.changed |= members;
-        Refreshed { itself: refused != known.refused(), members }
+        let emptiness = has_members(&before) != has_members(&now);
+        Refreshed { itself: refused != known.refused(), members, emptiness }
     }
 
     /// Takes note that a port group of a datapath, or a member's key, may have changed; returns
@@ -256,6 +260,11 @@ fn row(database: &Database, name: &str) -> Option<Arc<AddressSet>> {
     database.address_sets.get(&database.address_set_by_name.first(name)?).cloned()
 }
 
+/// Whether any of a set's texts is one of an address.
+fn has_members(row: &AddressSet) -> bool {
+    row.addresses.iter().any(|text| member(text).is_some())
+}
+
 /// The keys of a port group's members in one datapath (EX-S6).
 fn members(database: &Database, datapath: DatapathKey, name: &str) -> Option<Vec<Masked>> {
     let row = database.port_group_by_name.first(&*format!("{datapath}_{name}"))?;
@@ -364,6 +373,11 @@ impl Resolve for Resolver<'_, '_> {
         let row = row(self.database, name).ok_or(SetError::Unknown)?;
         let numbers = row.addresses.iter().filter_map(|text| member(text));
         numbers.map(|number| fit(&number, width)).collect()
+    }
+
+    fn has_no_members(&mut self, name: &str) -> bool {
+        self.ask(Name::Emptiness(name.into()));
+        row(self.database, name).is_some_and(|row| !has_members(&row))
     }
 
     fn port_group(&mut self, name: &str) -> Option<SharedSet> {

@@ -232,7 +232,7 @@ fn unknown(database: &Database, datapath: &DatapathBinding, name: &Name) -> Opti
             (here || group || port.is_empty() || **port == *"none", format!("port {port:?}"))
         }
         Name::Resident(port) => (database.port(port).is_some(), format!("port {port:?}")),
-        Name::AddressSet(set) | Name::Members(set) => {
+        Name::AddressSet(set) | Name::Members(set) | Name::Emptiness(set) => {
             (database.address_set_by_name.contains(set), format!("address set ${set}"))
         }
         Name::PortGroup(group) => {

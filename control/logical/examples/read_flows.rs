@@ -28,6 +28,10 @@ impl Resolve for Anything {
         Ok(vec![Masked { value: 1, mask: u128::MAX >> 96 }])
     }
 
+    fn has_no_members(&mut self, _: &str) -> bool {
+        false
+    }
+
     fn port_group(&mut self, _: &str) -> Option<SharedSet> {
         Some(self.0)
     }

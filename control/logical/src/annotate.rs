@@ -36,7 +36,7 @@ fn walk(expr: Expr, add: bool) -> Expr {
         Expr::Compare(comparison) => compare(comparison, add),
         Expr::And(list) => chain(list, add, true),
         Expr::Or(list) => chain(list, add, false),
-        leaf @ (Expr::Constant(_) | Expr::Resident { .. }) => leaf,
+        leaf => leaf,
     }
 }
 
@@ -65,14 +65,17 @@ fn only(list: &[Expr]) -> Option<&'static crate::symbol::Symbol> {
 
 fn compare(comparison: Comparison, add: bool) -> Expr {
     let symbol = comparison.symbol;
+    let excepted = comparison.excepted().map(Box::from);
     let expr = match symbol.kind {
         Kind::Subfield { parent, low } => Expr::Compare(raise(comparison, parent, low)),
         Kind::Predicate => predicate(&comparison),
         Kind::Field | Kind::Port | Kind::ErrorMessage => Expr::Compare(comparison),
     };
-    match symbol.prerequisite() {
-        Some(prerequisite) if add => expr.and(prerequisite.clone()),
-        _ => expr,
+    let Some(prerequisite) = symbol.prerequisite().filter(|_| add) else { return expr };
+    let expr = expr.and(prerequisite.clone());
+    match excepted {
+        Some(set) => Expr::NoMembers { set, negated: false }.or(expr),
+        None => expr,
     }
 }
 

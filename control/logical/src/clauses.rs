@@ -83,6 +83,7 @@ fn walk(expr: &Expr, resolver: &mut impl Resolve) -> Result<Alternatives, Clause
         Expr::Resident { port, negated } => {
             Ok(constant(resolver.is_chassis_resident(port) != *negated))
         }
+        Expr::NoMembers { set, negated } => Ok(constant(resolver.has_no_members(set) != *negated)),
         Expr::Compare(comparison) => compare(comparison, resolver),
         Expr::And(list) => all(list, resolver),
         Expr::Or(list) => any(list, resolver),

@@ -26,6 +26,7 @@ fn walk(expr: &Expr, context: &Context, resolver: &mut impl Resolve, sets: &Sets
         Expr::And(list) => list.iter().all(|e| walk(e, context, resolver, sets)),
         Expr::Or(list) => list.iter().any(|e| walk(e, context, resolver, sets)),
         Expr::Resident { port, negated } => resolver.is_chassis_resident(port) != *negated,
+        Expr::NoMembers { set, negated } => resolver.has_no_members(set) != *negated,
         Expr::Compare(comparison) => compare(comparison, context, resolver, sets),
     }
 }

@@ -27,6 +27,13 @@ pub enum Expr {
         /// Behind an odd number of `!`.
         negated: bool,
     },
+    /// `$set` has no members. Only annotation makes it: see [`Comparison::excepted`].
+    NoMembers {
+        /// Name without the sigil.
+        set: Box<str>,
+        /// Behind an odd number of `!`.
+        negated: bool,
+    },
 }
 
 /// A relational operator.
@@ -138,6 +145,15 @@ impl Comparison {
         self.symbol.slice
     }
 
+    /// The address set whose members it must not be. If there are none OVN reads it as 1, and what is
+    /// not compared with anything has no prerequisites either.
+    pub(crate) fn excepted(&self) -> Option<&str> {
+        match &self.operand {
+            Operand::AddressSet { name, .. } if self.relation == Relation::NotEqual => Some(name),
+            _ => None,
+        }
+    }
+
     pub(crate) fn inverted(mut self) -> Self {
         self.relation = self.relation.inverted();
         if let Operand::AddressSet { all, .. } = &mut self.operand {
@@ -198,12 +214,15 @@ impl Expr {
             Self::And(list) => Self::Or(invert(list)),
             Self::Or(list) => Self::And(invert(list)),
             Self::Resident { port, negated } => Self::Resident { port, negated: !negated },
+            Self::NoMembers { set, negated } => Self::NoMembers { set, negated: !negated },
         }
     }
 
-    /// The symbol that every leaf mentions, if there is one and no leaf is without.
+    /// The symbol that every leaf mentions, if there is one and no leaf is without, now or with other
+    /// members of its set.
     pub(crate) fn only_symbol(&self) -> Option<&'static Symbol> {
         match self {
+            Self::Compare(comparison) if comparison.excepted().is_some() => None,
             Self::Compare(comparison) => Some(comparison.symbol),
             Self::And(list) | Self::Or(list) => {
                 let first = list.first()?.only_symbol()?;
@@ -212,7 +231,7 @@ impl Expr {
                     .all(|e| e.only_symbol().is_some_and(|s| std::ptr::eq(s, first)))
                     .then_some(first)
             }
-            Self::Constant(_) | Self::Resident { .. } => None,
+            Self::Constant(_) | Self::Resident { .. } | Self::NoMembers { .. } => None,
         }
     }
 
@@ -221,7 +240,7 @@ impl Expr {
         match self {
             Self::And(list) | Self::Or(list) => list.iter().for_each(|e| e.leaves(visit)),
             Self::Compare(_) | Self::Resident { .. } => visit(self),
-            Self::Constant(_) => {}
+            Self::Constant(_) | Self::NoMembers { .. } => {}
         }
     }
 }

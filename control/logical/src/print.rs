@@ -106,6 +106,10 @@ impl fmt::Display for Expr {
                 f.write_str(if *negated { "!" } else { "" })?;
                 return write!(f, "is_chassis_resident({})", Quoted(port));
             }
+            // OVN has no words for it: it knows the members before it annotates.
+            Self::NoMembers { set, negated } => {
+                return write!(f, "${set} {} {{}}", if *negated { "!=" } else { "==" });
+            }
             Self::And(list) => (list, " && "),
             Self::Or(list) => (list, " || "),
         };

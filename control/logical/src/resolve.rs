@@ -21,6 +21,9 @@ pub trait Resolve {
     /// As of [`Resolve::address_set`].
     fn address_list(&mut self, name: &str, width: u32) -> Result<Vec<Masked>, SetError>;
 
+    /// Whether there is such an address set, and nothing in it now.
+    fn has_no_members(&mut self, name: &str) -> bool;
+
     /// The set of the keys of a port group's members, under the mask of 32 ones (EX-S6).
     fn port_group(&mut self, name: &str) -> Option<SharedSet>;
 

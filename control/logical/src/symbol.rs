@@ -328,7 +328,7 @@ fn level(expr: &Expr) -> Level {
             }
             least
         }
-        Expr::Constant(_) | Expr::Resident { .. } => Level::Boolean,
+        Expr::Constant(_) | Expr::Resident { .. } | Expr::NoMembers { .. } => Level::Boolean,
     }
 }
 

@@ -26,6 +26,10 @@ impl Resolve for Ports {
         Err(SetError::Unknown)
     }
 
+    fn has_no_members(&mut self, _: &str) -> bool {
+        false
+    }
+
     fn port_group(&mut self, _: &str) -> Option<SharedSet> {
         None
     }

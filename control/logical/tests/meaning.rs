@@ -64,6 +64,10 @@ impl Resolve for Names {
         texts.iter().filter_map(|text| member(text)).map(|number| fit(&number, width)).collect()
     }
 
+    fn has_no_members(&mut self, name: &str) -> bool {
+        self.address_list(name, 128).is_ok_and(|list| list.is_empty())
+    }
+
     fn port_group(&mut self, name: &str) -> Option<SharedSet> {
         let key = |value| Masked { value, mask: u32::MAX.into() };
         let domain = Domain::Ports(DatapathKey::new(1)?);
@@ -374,12 +378,25 @@ fn a_range_is_one_literal_of_prefixes() {
 #[test]
 fn constants_fold() {
     let always = |text| matches!(&clauses(text)[..], [clause] if clause.0.is_empty());
-    for text in ["1", "0 || 1", "reg0 == 0/0", "reg0 >= 0", "is_chassis_resident(\"here\")"] {
+    for text in [
+        "1",
+        "0 || 1",
+        "reg0 == 0/0",
+        "reg0 >= 0",
+        "is_chassis_resident(\"here\")",
+        // Nothing is compared, so nothing is presupposed.
+        "ip4.src != $empty",
+        "ip4.src != {$empty, $empty}",
+        "!(ip4.src == $empty)",
+        "ip4.src != $empty || ip4.src == 10.0.0.1",
+        "tcp || (ip4.dst != $empty && 1)",
+    ] {
         assert!(always(text), "{text}");
     }
     for text in [
         "0",
         "ip4 && ip6",
+        "ip6 && ip4.src != {$empty, $one}",
         "tcp && udp",
         "reg0 == 1 && reg0 == 2",
         "reg0 < 0",

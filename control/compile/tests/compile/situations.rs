@@ -3,6 +3,7 @@
 use crate::recorded;
 use ovn_xdp_compile::{Compiler, Identity, LocalPort, dump};
 use ovn_xdp_datapath::classify::{Domain, Literal, Range, Values};
+use ovn_xdp_datapath::field::{self, Context};
 use ovn_xdp_datapath::key::{DatapathKey, InterfaceId, PortKey, TunnelId, VlanId};
 use ovn_xdp_datapath::publish::{Datapath, Generation, Group, Place, Port, Tag, Tunnel};
 use ovn_xdp_ovsdb::replica::Change;
@@ -159,6 +160,43 @@ fn an_address_more_in_a_set_touches_no_datapath_and_only_what_is_said_of_that_ad
     assert_ne!(said(&before, 0x0a00_0c03), said(&after, 0x0a00_0c03));
     assert_eq!(said(&before, 0x0a00_0c02), said(&after, 0x0a00_0c02));
     assert_ne!(said(&before, 0x0a00_0c02), 0);
+}
+
+#[test]
+fn who_excepts_nobody_asks_for_no_addresses_either() {
+    let mut changes = recorded::changes("stateless");
+    let set = find("Address_Set", "name", "servers", &changes);
+    let flow = find("Logical_Flow", "match", "reg7 == 0 && ip4.dst == 10.9.0.0/16", &changes);
+    let excepting = with(&flow, "match", Datum::from("ip4.dst != $servers"));
+    let emptied = with(&set, "addresses", Datum::set([] as [&str; 0]));
+    let mut compiler = compiler("stateless");
+    compiler.bind("lefta", on(None));
+    compiler.apply(std::slice::from_ref(&excepting));
+    let full = dump(&compiler.publish());
+    compiler.apply(std::slice::from_ref(&emptied));
+    let empty = compiler.publish();
+    let rules = empty.datapaths.values().flat_map(|it| it.ingress.iter().chain(&it.egress));
+    let rules: Vec<_> = rules.flat_map(|table| table.rules().collect::<Vec<_>>()).collect();
+    let rule = rules.iter().find(|rule| rule.flow().0 == flow.row.as_u128()).unwrap();
+    let mut packet = Context::default();
+    packet.set(field::ETH_TYPE, 0x86dd);
+    assert!(rule.matches(&packet, &empty.sets), "IPv6 too, as OVN reads it");
+    for change in &mut changes {
+        for new in [&excepting, &emptied] {
+            if change.row == new.row {
+                change.new.clone_from(&new.new);
+            }
+        }
+    }
+    let mut fresh = Compiler::new(Identity { chassis: "hv1".into() });
+    fresh.apply(&changes);
+    fresh.set_interface(HV1, "tap0");
+    fresh.set_tunnel("hv2", vec![(TO_HV2, Arc::new(tunnel()))]);
+    fresh.bind("lefta", on(None));
+    assert_eq!(dump(&fresh.publish()), dump(&empty));
+    let back = Change { old: emptied.new, new: set.new, ..set };
+    compiler.apply(&[back]);
+    assert_eq!(dump(&compiler.publish()), full);
 }
 
 #[test]

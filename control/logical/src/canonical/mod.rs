@@ -169,6 +169,7 @@ impl From<&Expr> for Canonical {
         };
         match expr {
             Expr::Constant(value) => Self::Constant(*value),
+            Expr::NoMembers { negated, .. } => Self::Constant(*negated),
             Expr::Resident { port, negated } => {
                 Self::Resident { port: port.clone(), negated: *negated }
             }
