@@ -284,9 +284,12 @@ fn random_packets_in_random_networks_are_traced_as_ovn_trace_does() {
 }
 
 /// Questions that cannot be answered, or only just.
-const ODD: [&[&str]; 49] = [
+const ODD: [&[&str]; 55] = [
     &[],
     &["s1", "inport == \"s1p1\"", "ip4"],
+    &["r0", "ip4"],
+    &["r0", "inport == \"s1p1\" && ip4.src == 10.0.1.1 && ip.ttl == 64"],
+    &["r0", "eth.dst == ff:ff:ff:ff:ff:ff && arp.op == 1 && arp.tpa == 10.0.1.254"],
     &["nosuch", "ip4"],
     &["nosuch", "xyzzy"],
     &["s1", ""],
@@ -313,6 +316,9 @@ const ODD: [&[&str]; 49] = [
     &["inport == \"s1p1\" && ct_state == 0xcb8fc1e6 && ip4"],
     &["inport == \"s1p1\" && ct_state[15..20] == 0x3d"],
     &["inport == \"s1p1\" && icmp6.type == 135 && ip.frag == 3"],
+    &["inport == \"s1p1\" && icmp6.type == 135 && icmp6.code == 3 && ip.frag == 3"],
+    &["inport == \"s1p1\" && ip6 && ip.proto == 2"],
+    &["inport == \"s1p1\" && ip4 && ip.proto == 58 && ip.frag == 2"],
     &["--ct=often", "inport == \"s1p1\""],
     &["--ct=new|est", "inport == \"s1p1\""],
     &["--ct=new,est", "inport == \"s1p1\""],

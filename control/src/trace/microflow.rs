@@ -2,7 +2,7 @@
 //! of; all others are zero.
 
 use super::names::Names;
-use ovn_xdp_datapath::field::{self, Context};
+use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_logical::canonical;
 use ovn_xdp_logical::symbol::Symbols;
@@ -25,12 +25,13 @@ pub enum MicroflowError {
     /// There is no such datapath.
     #[error("unknown datapath \"{0}\"")]
     Datapath(String),
-    /// It holds for packets from nowhere.
+    /// It holds for packets from nowhere, which a chassis has none of.
     #[error("microflow does not specify ingress port")]
     FromNowhere,
 }
 
-/// Where a packet starts, and its fields.
+/// Where a packet starts, and its fields. Who names a datapath may leave out the port, or name one
+/// that is not there: the packet then comes from none.
 pub fn read(
     names: &Names<'_>,
     datapath: Option<&str>,
@@ -56,8 +57,5 @@ pub fn read(
         },
     };
     let packet = expression.microflow(symbols, &|port| names.key(datapath, port))?;
-    if packet.get(field::INPORT) == 0 {
-        return Err(MicroflowError::FromNowhere);
-    }
     Ok((datapath, packet))
 }

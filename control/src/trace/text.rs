@@ -212,13 +212,17 @@ fn network(packet: &Context, number: Option<u8>, out: &mut String) {
     };
     let _ = write!(out, "nw_frag={fragment},");
     let protocols = (get(field::ETH_TYPE) as u16, get(field::IP_PROTO) as u8);
-    // OVS has looked at ICMPv6 to see whether it is neighbour discovery, and shows it for that.
-    if get(field::IP_FRAG) & 2 != 0 && protocols != (ethertype::IPV6, protocol::ICMPV6) {
+    // OVS has looked at ICMPv6 to see whether it is neighbour discovery, and shows it for that; at the
+    // type only where the code says that it may be.
+    let later = get(field::IP_FRAG) & 2 != 0;
+    if later && protocols != (ethertype::IPV6, protocol::ICMPV6) {
         return;
     }
     match protocols {
         (ethertype::IPV4, protocol::ICMP) | (ethertype::IPV6, protocol::ICMPV6) => {
-            let _ = write!(out, "icmp_type={},", get(field::TP_SRC));
+            if !later || get(field::TP_DST) == 0 {
+                let _ = write!(out, "icmp_type={},", get(field::TP_SRC));
+            }
             let _ = write!(out, "icmp_code={},", get(field::TP_DST));
             let v6 = get(field::ETH_TYPE) as u16 == ethertype::IPV6;
             if v6 && matches!(get(field::TP_SRC), 135 | 136) && get(field::TP_DST) == 0 {
@@ -227,9 +231,16 @@ fn network(packet: &Context, number: Option<u8>, out: &mut String) {
                 let _ = write!(out, "nd_tll={},", mac(get(field::ND_TLL)));
             }
         }
-        // What OVS knows no ports of has none, but IGMP.
-        (ethertype::IPV4, 2) | (_, protocol::TCP | protocol::UDP | protocol::SCTP) => {
-            let number = get(field::IP_PROTO) as u8;
+        // OVS has looked for ports in all of these, ICMP of the other family and IGMP too.
+        (
+            _,
+            number @ (protocol::TCP
+            | protocol::UDP
+            | protocol::SCTP
+            | protocol::ICMP
+            | protocol::ICMPV6
+            | protocol::IGMP),
+        ) => {
             let _ = write!(out, "tp_src={},tp_dst={},", get(field::TP_SRC), get(field::TP_DST));
             if number == protocol::TCP {
                 let _ = write!(out, "tcp_flags={},", tcp_flags(get(field::TCP_FLAGS)));

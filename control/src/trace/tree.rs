@@ -139,12 +139,13 @@ impl Tree {
             }
             let indent = " ".repeat(level * 4);
             out.push_str(&format!("{indent}{}", entry.text));
-            let mut below = String::new();
-            self.lines(node, level + 1, hidden, &mut below);
             let mut children = Vec::new();
             self.shown(node, hidden, &mut children);
             if !children.is_empty() {
-                out.push_str(&format!(" {{\n{below}{indent}}}"));
+                out.push_str(" {\n");
+                self.lines(node, level + 1, hidden, out);
+                out.push_str(&indent);
+                out.push('}');
             }
             out.push_str(if entry.kind == Kind::Action { "\n" } else { ";\n" });
         }
