@@ -8,6 +8,7 @@ use crate::expr::Relation;
 use crate::symbol::{Level, Symbol};
 use ovn_xdp_datapath::classify::Masked;
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
 /// Fields whose alternatives OVN multiplies out, because what else can be compared depends on them.
 const CROSS_PRODUCT: [&str; 4] = ["eth.type", "ip.proto", "icmp6.type", "icmp6.code"];
@@ -199,18 +200,20 @@ fn without_subsets(mut list: Vec<Compare>, symbol: &Symbol) -> Vec<Compare> {
     if symbol.width == 0 || symbol.level != Level::Ordinal || of_set {
         return list;
     }
-    let mut kept: Vec<Compare> = Vec::with_capacity(list.len());
-    for compare in list {
-        let new = number(&compare);
-        let covers = |old: &Compare| {
-            let old = number(old);
-            old.mask & !new.mask == 0 && new.value & old.mask == old.value
+    // The masks are few, however many the values are.
+    let mut seen: HashMap<u128, HashSet<u128>> = HashMap::new();
+    list.retain(|compare| {
+        let new = number(compare);
+        let covers = |(mask, values): (&u128, &HashSet<u128>)| {
+            mask & !new.mask == 0 && values.contains(&(new.value & mask))
         };
-        if !kept.iter().any(covers) {
-            kept.push(compare);
+        let is_new = !seen.iter().any(covers);
+        if is_new {
+            seen.entry(new.mask).or_default().insert(new.value);
         }
-    }
-    kept
+        is_new
+    });
+    list
 }
 
 fn crush_ports(list: Vec<Canonical>, symbol: &'static Symbol) -> Canonical {
