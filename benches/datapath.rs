@@ -96,7 +96,7 @@ fn tables(pipeline: Pipeline, rules: Vec<Vec<Rule>>) -> Stages {
 
 fn port(number: u16, place: Place) -> (PortKey, Arc<Port>) {
     let key = port_key(number);
-    let port = Port { key, name: String::new(), place, security: Box::new([]), localport: false };
+    let port = Port { key, name: "".into(), place, security: Box::new([]), localport: false };
     (key, Arc::new(port))
 }
 

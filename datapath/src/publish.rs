@@ -153,7 +153,7 @@ pub struct Port {
     /// Tunnel key.
     pub key: PortKey,
     /// `Port_Binding.logical_port`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where it is.
     pub place: Place,
     /// `Port_Binding.port_security`; empty means that nothing is checked (PSEC-8).

@@ -110,7 +110,7 @@ impl Compiler {
             self.interfaces.attach(local, &name);
         }
         if let Some(port) = self.database.port(&name).cloned() {
-            self.dirty.ports.insert(port.uuid);
+            self.dirty.ports.insert(port.uuid());
             self.update_root(&port);
         }
     }
@@ -222,12 +222,12 @@ impl Compiler {
 
     /// Finds out again whether a port makes its datapath local.
     pub(crate) fn update_root(&mut self, port: &PortBinding) {
-        let current = self.database.ports.get(&port.uuid);
+        let current = self.database.ports.get(&port.uuid());
         let datapath = current.and_then(|port| {
             let bound = self.bound.contains_key(&port.logical_port);
             root(&self.database, &self.own, port, bound)
         });
-        self.locality.root(port.uuid, datapath);
+        self.locality.root(port.uuid(), datapath);
     }
 
     fn update_peers(&mut self) {

@@ -293,10 +293,10 @@ impl Database {
             to.extend((port.kind == PortType::Localnet).then_some(port.datapath));
         });
         each(ports, &mut self.ports_of_chassis, |port, to| {
-            to.extend(port.chassis.iter().chain(&port.additional_chassis).copied());
+            to.extend(port.chassis().into_iter().chain(port.additional_chassis()));
         });
         each(ports, &mut self.ports_by_peer, |port, to| to.extend(port.option("peer").cloned()));
-        each(ports, &mut self.ports_of_ha_group, |port, to| to.extend(port.ha_chassis_group));
+        each(ports, &mut self.ports_of_ha_group, |port, to| to.extend(port.ha_chassis_group()));
     }
 }
 

@@ -111,7 +111,7 @@ impl Compiler {
             .map(|port| self.database.ports[&port].clone())
             .collect();
         for port in ports {
-            self.dirty.ports.insert(port.uuid);
+            self.dirty.ports.insert(port.uuid());
             self.mark_name(&Name::Resident(port.logical_port.clone()), None);
             self.update_root(&port);
             self.locality.stale = true;
@@ -190,7 +190,7 @@ impl Compiler {
             for port in ports {
                 self.interfaces.touch(&self.bound, &port.logical_port);
                 if let Some(peer) = port.option("peer").and_then(|peer| self.database.port(peer)) {
-                    self.dirty.ports.insert(peer.uuid);
+                    self.dirty.ports.insert(peer.uuid());
                 }
             }
             // A port group's name starts with the key.
@@ -290,7 +290,7 @@ impl Compiler {
         let groups = database.port_groups_of_member.rows(name);
         let names = groups.filter_map(|row| split_group(&database.port_groups[&row].name));
         self.dirty.port_groups.extend(names.map(|(key, name)| (key, Arc::from(name))));
-        self.dirty.groups.extend(database.multicast_of_port.rows(&port.uuid));
+        self.dirty.groups.extend(database.multicast_of_port.rows(&port.uuid()));
     }
 
     /// Takes away what stands under a key that a port no longer has.

@@ -94,7 +94,7 @@ pub(crate) fn root(
     port: &PortBinding,
     bound: bool,
 ) -> Option<Uuid> {
-    let here = own.uuid.is_some() && port.chassis == own.uuid;
+    let here = own.uuid.is_some() && port.chassis() == own.uuid;
     let named = |option| port.option(option) == Some(&own.name);
     let roots = match port.kind {
         PortType::Vif => bound,
@@ -141,10 +141,10 @@ pub(crate) fn is_member(database: &Database, port: &PortBinding, chassis: Uuid) 
 /// The chassis that a centralised port is on (PBT-7): the one that has claimed it, or the preferred
 /// one of its HA group as long as none has.
 pub(crate) fn active(database: &Database, port: &PortBinding) -> Option<Uuid> {
-    if port.ha_chassis_group.is_none() {
-        return port.chassis;
+    if port.ha_chassis_group().is_none() {
+        return port.chassis();
     }
-    port.chassis.filter(|chassis| is_member(database, port, *chassis)).or_else(|| {
+    port.chassis().filter(|chassis| is_member(database, port, *chassis)).or_else(|| {
         members(database, port)
             .max_by_key(|(priority, chassis)| (*priority, std::cmp::Reverse(*chassis)))
             .map(|(_, chassis)| chassis)
@@ -152,7 +152,7 @@ pub(crate) fn active(database: &Database, port: &PortBinding) -> Option<Uuid> {
 }
 
 fn members(database: &Database, port: &PortBinding) -> impl Iterator<Item = (i64, Uuid)> {
-    let group = port.ha_chassis_group.and_then(|group| database.ha_groups.get(&group));
+    let group = port.ha_chassis_group().and_then(|group| database.ha_groups.get(&group));
     let rows = group.map_or(&[][..], |group| &group.ha_chassis);
     rows.iter().filter_map(|member| {
         let member = database.ha_chassis.get(member)?;

@@ -125,7 +125,7 @@ impl<'a> Network<'a> {
 
     /// The name of the chassis that a port is bound to.
     pub fn chassis_of(self, port: &PortBinding) -> Option<&'a str> {
-        Some(&self.compiler.database.chassis.get(&port.chassis?)?.name)
+        Some(&self.compiler.database.chassis.get(&port.chassis()?)?.name)
     }
 
     /// What the address sets are that a text may name; `ovn-trace` knows no port groups there.

@@ -71,9 +71,9 @@ impl Map<'_> {
     pub(crate) fn port(&self, port: &PortBinding) -> Port {
         Port {
             key: port.key,
-            name: port.logical_port.to_string(),
+            name: port.logical_port.clone(),
             place: self.place(port),
-            security: security::parse(port.port_security.iter().map(|text| &**text)),
+            security: security::parse(port.port_security().iter().map(|text| &**text)),
             localport: port.kind == PortType::Localport,
         }
     }
@@ -89,9 +89,9 @@ impl Map<'_> {
             return self.within_reach(port);
         }
         if let Some(local) = self.bound.get(&port.logical_port) {
-            let also = match port.additional_chassis.is_empty() {
-                true => Box::default(),
-                false => self.remote(port, port.chassis),
+            let also = match port.additional_chassis().next() {
+                None => Box::default(),
+                Some(_) => self.remote(port, port.chassis()),
             };
             return Place::Local { interface: local.interface, tag: local.tag, also };
         }
@@ -110,7 +110,7 @@ impl Map<'_> {
             },
             PortType::L2Gateway if self.is_here(port, "l2gateway-chassis") => not_executed,
             PortType::External | PortType::Virtual
-                if port.chassis.is_some() && port.chassis == self.own.uuid =>
+                if port.chassis().is_some() && port.chassis() == self.own.uuid =>
             {
                 not_executed
             }
@@ -120,7 +120,7 @@ impl Map<'_> {
             | PortType::External
             | PortType::Virtual
             | PortType::Remote
-            | PortType::Vtep => self.tunnelled(port, port.chassis),
+            | PortType::Vtep => self.tunnelled(port, port.chassis()),
         }
     }
 
@@ -142,7 +142,7 @@ impl Map<'_> {
 
     fn is_here(&self, port: &PortBinding, option: &str) -> bool {
         port.option(option) == Some(&self.own.name)
-            || port.chassis.is_some() && port.chassis == self.own.uuid
+            || port.chassis().is_some() && port.chassis() == self.own.uuid
     }
 
     fn patch(&self, port: &PortBinding) -> Place {
@@ -165,16 +165,16 @@ impl Map<'_> {
 
     /// Tunnels to all other chassis that have a port (OUT-2, OUT-8).
     fn remote(&self, port: &PortBinding, chassis: Option<Uuid>) -> Box<[TunnelId]> {
-        let main = chassis.and_then(|chassis| self.tunnel(chassis, port.encap));
+        let main = chassis.and_then(|chassis| self.tunnel(chassis, port.encap()));
         let encap_of = |chassis: Uuid| {
-            port.additional_encap.iter().copied().find(|encap| {
+            port.additional_encap().find(|encap| {
                 let encap = self.database.encaps.get(encap);
                 let chassis = self.database.chassis.get(&chassis);
                 encap.zip(chassis).is_some_and(|(e, c)| e.chassis_name == c.name)
             })
         };
-        let others = port.additional_chassis.iter();
-        let others = others.filter_map(|chassis| self.tunnel(*chassis, encap_of(*chassis)));
+        let others = port.additional_chassis();
+        let others = others.filter_map(|chassis| self.tunnel(chassis, encap_of(chassis)));
         main.into_iter().chain(others).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -219,13 +219,13 @@ impl Map<'_> {
                 }
                 _ if bound => {
                     local.insert(port.key);
-                    if !by_localnet && !port.additional_chassis.is_empty() {
-                        remote.extend(self.remote(port, port.chassis));
+                    if !by_localnet && port.additional_chassis().next().is_some() {
+                        remote.extend(self.remote(port, port.chassis()));
                     }
                 }
                 PortType::Localnet => {}
                 _ if by_localnet => {}
-                _ => remote.extend(self.remote(port, port.chassis)),
+                _ => remote.extend(self.remote(port, port.chassis())),
             }
         }
         Group {

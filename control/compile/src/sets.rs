@@ -411,7 +411,7 @@ impl Resolve for Resolver<'_, '_> {
         let Some(port) = port else { return false };
         let chassis = match port.kind {
             PortType::ChassisRedirect => active(self.database, port),
-            _ => port.chassis,
+            _ => port.chassis(),
         };
         self.own.uuid.is_some() && chassis == self.own.uuid
     }

@@ -85,14 +85,14 @@ fn port(port: &PortBinding) -> Result<(), String> {
             ));
         }
     }
-    match (&port.parent_port, port.tag) {
+    match (port.parent_port(), port.tag()) {
         (Some(parent), None) => {
             Err(format!("column tag: expected a tag for a container behind {parent}, found none"))
         }
         (None, Some(tag)) => Err(format!(
             "column parent_port: expected the port that tag {tag} is behind, found none"
         )),
-        (Some(parent), Some(_)) if port.kind != PortType::Vif || *parent == port.logical_port => {
+        (Some(parent), Some(_)) if port.kind != PortType::Vif || *parent == *port.logical_port => {
             Err(format!("column parent_port: expected a VM's port, found {parent}"))
         }
         _ => Ok(()),

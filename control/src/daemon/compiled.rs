@@ -175,7 +175,7 @@ impl Names for PortNames {
     fn port(&self, datapath: DatapathKey, port: PortKey) -> Option<(Uuid, Arc<str>)> {
         let row = *self.keys.get(&datapath)?;
         let port = self.generation.datapaths.get(&datapath)?.ports.get(&port)?;
-        Some((row, port.name.as_str().into()))
+        Some((row, port.name.clone()))
     }
 
     fn is_localnet(&self, datapath: DatapathKey, port: PortKey) -> bool {

@@ -234,7 +234,7 @@ fn datapaths(generation: &Generation) -> Vec<Datapath> {
 /// The keys of a port by its name, and the name of its datapath.
 fn find(generation: &Generation, name: &str) -> (Option<PortId>, String) {
     for datapath in generation.datapaths.values() {
-        if let Some(port) = datapath.ports.values().find(|port| port.name == name) {
+        if let Some(port) = datapath.ports.values().find(|port| *port.name == *name) {
             return (Some((datapath.key, port.key)), datapath.name.clone());
         }
     }

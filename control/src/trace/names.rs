@@ -49,7 +49,7 @@ impl<'a> Names<'a> {
         if !self.friendly {
             return port.logical_port.to_string();
         }
-        shorten(port.external_ids.get("name").unwrap_or(&port.logical_port)).into()
+        shorten(port.external_id("name").unwrap_or(&port.logical_port)).into()
     }
 
     /// The key that a port or multicast group has in a datapath, by whatever name it goes.
@@ -109,10 +109,9 @@ impl<'a> Names<'a> {
         if let Some(port) = self.network.port(name) {
             return Some(port);
         }
-        let named =
-            |port: &&PortBinding| port.external_ids.get("name").is_some_and(|it| **it == *name);
+        let named = |port: &&PortBinding| port.external_id("name").is_some_and(|it| **it == *name);
         let by_uuid = |port: &&PortBinding| {
-            starts(port.uuid, name, 4)
+            starts(port.uuid(), name, 4)
                 || port.logical_port.parse().is_ok_and(|uuid: Uuid| starts(uuid, name, 4))
         };
         let mut found = self.network.ports().filter(|port| named(port) || by_uuid(port));

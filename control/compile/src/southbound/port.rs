@@ -3,6 +3,7 @@
 use super::{BadRow, Reader, Record, StringMap};
 use ovn_xdp_datapath::key::{DatapathKey, PortKey, VlanId};
 use ovn_xdp_ovsdb::Row;
+use ovn_xdp_ovsdb::rows::Identified;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -110,10 +111,10 @@ impl PortType {
 }
 
 /// A logical port (SB-06), as far as the compiler looks at it; claims read the rest from the row.
+///
+/// What is asked of every port is kept beside its row; the other columns are read when asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortBinding {
-    /// `_uuid`.
-    pub uuid: Uuid,
     /// Its name, unique in the deployment.
     pub logical_port: Arc<str>,
     /// Its type.
@@ -122,33 +123,69 @@ pub struct PortBinding {
     pub datapath: Uuid,
     /// Its key there, 1..32767.
     pub key: PortKey,
-    /// Section 3.3.
-    pub options: StringMap,
-    /// Port that a nested container is behind (NEST-01).
-    pub parent_port: Option<Arc<str>>,
-    /// Its tag there, or the VLAN of a localnet or l2gateway port.
-    pub tag: Option<VlanId>,
-    /// The chassis that has claimed it.
-    pub chassis: Option<Uuid>,
-    /// Others that hold it during a live migration (OUT-8).
-    pub additional_chassis: Box<[Uuid]>,
-    /// The tunnel end to reach it by (PBO-10).
-    pub encap: Option<Uuid>,
-    /// The same for the others.
-    pub additional_encap: Box<[Uuid]>,
-    /// Section 5.5; `crate::security` reads it.
-    pub port_security: Box<[Arc<str>]>,
-    /// Row of HA_Chassis_Group.
-    pub ha_chassis_group: Option<Uuid>,
-    /// Copied from the Northbound DB.
-    pub external_ids: StringMap,
+    row: Row,
 }
 
 impl PortBinding {
-    /// An option, by name.
-    pub fn option(&self, name: &str) -> Option<&Arc<str>> {
-        self.options.get(name)
+    /// `_uuid`.
+    pub fn uuid(&self) -> Uuid {
+        self.row.id()
     }
+
+    /// An option, by name (section 3.3).
+    pub fn option(&self, name: &str) -> Option<&Arc<str>> {
+        self.row.map("options").ok()?.get(name)
+    }
+
+    /// A key that was copied from the Northbound DB.
+    pub fn external_id(&self, name: &str) -> Option<&Arc<str>> {
+        self.row.map("external_ids").ok()?.get(name)
+    }
+
+    /// Port that a nested container is behind (NEST-01).
+    pub fn parent_port(&self) -> Option<&str> {
+        let name = self.row.optional_string("parent_port").ok().flatten();
+        name.filter(|name| !name.is_empty())
+    }
+
+    /// Its tag there, or the VLAN of a localnet or l2gateway port.
+    pub fn tag(&self) -> Option<VlanId> {
+        self.row.optional_integer("tag").ok().flatten().and_then(vlan)
+    }
+
+    /// The chassis that has claimed it.
+    pub fn chassis(&self) -> Option<Uuid> {
+        self.row.optional_uuid("chassis").ok().flatten()
+    }
+
+    /// Others that hold it during a live migration (OUT-8).
+    pub fn additional_chassis(&self) -> impl Iterator<Item = Uuid> {
+        self.row.uuids("additional_chassis").into_iter().flatten()
+    }
+
+    /// The tunnel end to reach it by (PBO-10).
+    pub fn encap(&self) -> Option<Uuid> {
+        self.row.optional_uuid("encap").ok().flatten()
+    }
+
+    /// The same for the others.
+    pub fn additional_encap(&self) -> impl Iterator<Item = Uuid> {
+        self.row.uuids("additional_encap").into_iter().flatten()
+    }
+
+    /// Section 5.5; `crate::security` reads it.
+    pub fn port_security(&self) -> Vec<Arc<str>> {
+        self.row.strings("port_security").unwrap_or_default()
+    }
+
+    /// Row of HA_Chassis_Group.
+    pub fn ha_chassis_group(&self) -> Option<Uuid> {
+        self.row.optional_uuid("ha_chassis_group").ok().flatten()
+    }
+}
+
+fn vlan(tag: i64) -> Option<VlanId> {
+    u16::try_from(tag).ok().and_then(VlanId::new)
 }
 
 impl Record for PortBinding {
@@ -179,30 +216,28 @@ impl Record for PortBinding {
     ];
 
     fn from_row(uuid: Uuid, row: &Row) -> Result<Self, BadRow> {
-        let row = Reader::new::<Self>(uuid, row);
-        let tag = row.optional_integer("tag")?.map(|tag| {
-            u16::try_from(tag)
-                .ok()
-                .and_then(VlanId::new)
-                .ok_or_else(|| row.value("tag", "0..4095", &tag.to_string()))
-        });
+        let read = Reader::new::<Self>(uuid, row);
+        for column in ["options", "external_ids"] {
+            row.map(column).map_err(|error| read.column(error))?;
+        }
+        for column in ["additional_chassis", "additional_encap"] {
+            read.uuids(column)?;
+        }
+        for column in ["chassis", "encap", "ha_chassis_group"] {
+            read.optional_uuid(column)?;
+        }
+        read.strings("port_security")?;
+        read.optional_string("parent_port")?;
+        if let Some(tag) = read.optional_integer("tag")?.filter(|tag| vlan(*tag).is_none()) {
+            return Err(read.value("tag", "0..4095", &tag.to_string()));
+        }
         let unicast = |key| PortKey::new(key).filter(|key| !key.is_multicast());
         Ok(Self {
-            uuid,
-            logical_port: row.string("logical_port")?,
-            kind: PortType::new(&row.string("type")?),
-            datapath: row.uuid("datapath")?,
-            key: row.number("tunnel_key", "1..32767", unicast)?,
-            options: row.map("options")?,
-            parent_port: row.optional_string("parent_port")?.filter(|name| !name.is_empty()),
-            tag: tag.transpose()?,
-            chassis: row.optional_uuid("chassis")?,
-            additional_chassis: row.uuids("additional_chassis")?,
-            encap: row.optional_uuid("encap")?,
-            additional_encap: row.uuids("additional_encap")?,
-            port_security: row.strings("port_security")?,
-            ha_chassis_group: row.optional_uuid("ha_chassis_group")?,
-            external_ids: row.map("external_ids")?,
+            logical_port: read.string("logical_port")?,
+            kind: PortType::new(row.string("type").map_err(|error| read.column(error))?),
+            datapath: read.uuid("datapath")?,
+            key: read.number("tunnel_key", "1..32767", unicast)?,
+            row: if row.id() == uuid { row.clone() } else { row.as_row(uuid) },
         })
     }
 }

@@ -45,7 +45,7 @@ fn datapath<'a>(generation: &'a Generation, name: &str) -> &'a Arc<Datapath> {
 }
 
 fn port<'a>(datapath: &'a Datapath, name: &str) -> &'a Arc<Port> {
-    datapath.ports.values().find(|port| port.name == name).unwrap()
+    datapath.ports.values().find(|port| *port.name == *name).unwrap()
 }
 
 fn find(table: &str, column: &str, value: &str, changes: &[Change]) -> Change {
@@ -344,7 +344,7 @@ fn keys_that_no_row_may_have_make_the_row_bad_and_nothing_else() {
     compiler.apply(&[with(&port, "tunnel_key", Datum::from(40000))]);
     let generation = compiler.publish();
     assert_eq!(key(&generation), before);
-    assert!(datapath(&generation, "left").ports.values().all(|port| port.name != "leftb"));
+    assert!(datapath(&generation, "left").ports.values().all(|port| *port.name != *"leftb"));
     let bad: Vec<String> = compiler.bad_rows().map(ToString::to_string).collect();
     assert_eq!(bad.len(), 1);
     assert!(bad[0].contains("40000") && bad[0].contains("1..32767"), "{}", bad[0]);
