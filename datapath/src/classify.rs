@@ -49,9 +49,9 @@ pub struct Masked {
 /// Values of one field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Values<'a> {
-    /// One value of the whole field, if it is not too wide for that.
-    Exact(u64),
-    /// One value, under a mask or of more bits.
+    /// One value of the whole field.
+    Exact(u128),
+    /// One value, under a mask.
     One(&'a Masked),
     /// Any of these, of this rule alone.
     Any(&'a [Masked]),
@@ -72,6 +72,8 @@ pub struct Literal(Kept);
 #[derive(Clone, PartialEq, Eq)]
 enum Kept {
     Exact(Side, u64),
+    /// A value of more bits than a word has.
+    Wide(Side, Box<u128>),
     One(Side, Box<Masked>),
     Any(Side, ThinArc<(), Masked>),
     Range(Side, Box<Range>),
@@ -140,10 +142,15 @@ impl Literal {
     pub fn new(field: Slice, values: Values<'_>, negated: bool) -> Self {
         let side = Side { field, negated, last: false };
         Self(match values {
-            Values::Exact(value) => Kept::Exact(side, value),
-            Values::One(one) => match (u64::try_from(one.value), Range::of(field, &[*one])) {
-                (Ok(value), _) if one.mask == field.ones() => Kept::Exact(side, value),
-                (_, Some(range)) if field.width() == PORT => Kept::Range(side, Box::new(range)),
+            Values::Exact(value) => match u64::try_from(value) {
+                Ok(value) => Kept::Exact(side, value),
+                Err(_) => Kept::Wide(side, Box::new(value)),
+            },
+            Values::One(one) if one.mask == field.ones() => {
+                return Self::new(field, Values::Exact(one.value), negated);
+            }
+            Values::One(one) => match Range::of(field, &[*one]) {
+                Some(range) if field.width() == PORT => Kept::Range(side, Box::new(range)),
                 _ => Kept::One(side, Box::new(*one)),
             },
             Values::Any(list) => {
@@ -179,7 +186,8 @@ impl Literal {
     #[inline]
     pub fn values(&self) -> Values<'_> {
         match &self.0 {
-            Kept::Exact(_, value) => Values::Exact(*value),
+            Kept::Exact(_, value) => Values::Exact(u128::from(*value)),
+            Kept::Wide(_, value) => Values::Exact(**value),
             Kept::One(_, one) => Values::One(one),
             Kept::Any(_, list) => Values::Any(&list.slice),
             Kept::Range(_, range) => Values::Range(range),
@@ -193,7 +201,7 @@ impl Literal {
     pub fn list(&self) -> SmallVec<[Masked; 1]> {
         match self.values() {
             Values::Exact(value) => {
-                smallvec![Masked { value: u128::from(value), mask: self.field().ones() }]
+                smallvec![Masked { value, mask: self.field().ones() }]
             }
             Values::One(one) => smallvec![*one],
             Values::Any(list) => SmallVec::from_slice(list),
@@ -216,7 +224,7 @@ impl Literal {
         let side = self.side();
         let value = context.get(side.field);
         let found = match self.values() {
-            Values::Exact(exact) => value == u128::from(exact),
+            Values::Exact(exact) => value == exact,
             Values::One(one) => value & one.mask == one.value,
             Values::Any(list) => has(list, value),
             Values::Range(range) => range.has(value),
@@ -229,6 +237,7 @@ impl Literal {
     fn side(&self) -> &Side {
         match &self.0 {
             Kept::Exact(side, _)
+            | Kept::Wide(side, _)
             | Kept::One(side, _)
             | Kept::Any(side, _)
             | Kept::Range(side, _)
@@ -239,6 +248,7 @@ impl Literal {
     fn ending(mut self, ends: bool) -> Self {
         match &mut self.0 {
             Kept::Exact(side, _)
+            | Kept::Wide(side, _)
             | Kept::One(side, _)
             | Kept::Any(side, _)
             | Kept::Range(side, _)
@@ -250,6 +260,7 @@ impl Literal {
     /// Bytes that it points to.
     fn bytes(&self) -> usize {
         match &self.0 {
+            Kept::Wide(_, value) => size_of_val(&**value),
             Kept::One(_, one) => size_of_val(&**one),
             Kept::Any(_, list) => COUNTS + size_of_val(&list.slice),
             Kept::Range(_, range) => size_of_val(&**range),

@@ -103,7 +103,9 @@ pub enum Op {
     Next(Pipeline, u8),
     /// `f = constant;` (ACT-03); [`Op::load`] makes this or the next.
     Load(Slice, u64),
-    /// The same with a constant that is wider, or only the bits under a mask.
+    /// The same with a constant that is wider.
+    LoadWide(Slice, Box<u128>),
+    /// Only the bits under a mask.
     LoadMasked(Slice, Box<Masked>),
     /// `destination = source;` (ACT-04), both of one width.
     Move {
@@ -237,7 +239,7 @@ impl Op {
     pub fn load(to: Slice, value: u128) -> Self {
         match u64::try_from(value) {
             Ok(value) => Self::Load(to, value),
-            Err(_) => Self::LoadMasked(to, Box::new(Masked { value, mask: to.ones() })),
+            Err(_) => Self::LoadWide(to, Box::new(value)),
         }
     }
 }

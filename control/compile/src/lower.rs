@@ -190,7 +190,9 @@ impl<R: Resolve> Lowering<'_, R> {
         let (mut mark, mut label) = (0, 0);
         for op in &*writes {
             let (slice, mask) = match op {
-                Op::Load(slice, _) | Op::Move { to: slice, .. } => (*slice, slice.ones()),
+                Op::Load(slice, _) | Op::LoadWide(slice, _) | Op::Move { to: slice, .. } => {
+                    (*slice, slice.ones())
+                }
                 Op::LoadMasked(slice, masked) => (*slice, masked.mask),
                 _ => continue,
             };

@@ -466,7 +466,7 @@ fn a_literal_takes_two_words_and_keeps_what_it_was_made_of() {
         let values = Values::Shared(SharedSet { id: SetId(u32::MAX), domain });
         assert_eq!(Literal::new(field, values, false).values(), values);
     }
-    assert_eq!(Literal::new(field, Values::One(&wide), true).values(), Values::One(&wide));
+    assert_eq!(Literal::new(field, Values::One(&wide), true).values(), Values::Exact(7 << 64));
     let narrow = Masked { value: 7, mask: field.ones() };
     assert_eq!(Literal::new(field, Values::One(&narrow), true).values(), Values::Exact(7));
 }
@@ -491,7 +491,7 @@ fn a_rule_gives_back_its_clauses() {
 
 #[test]
 fn clauses_are_spread_by_their_sets_only_where_their_bits_tell_too_little() {
-    let of = |set: u32, port: u64| {
+    let of = |set: u32, port: u128| {
         let clause = Clause(
             [
                 Literal::new(field::INPORT, Values::Shared(shared(0, set)), false),
@@ -499,7 +499,7 @@ fn clauses_are_spread_by_their_sets_only_where_their_bits_tell_too_little() {
             ]
             .into(),
         );
-        let flow = FlowId(u128::from(set) << 32 | u128::from(port));
+        let flow = FlowId(u128::from(set) << 32 | port);
         Rule::new(7, &[clause], Program::from(vec![]), flow)
     };
     let table = |all: &mut dyn Iterator<Item = Rule>| Table::new(all.collect());

@@ -171,9 +171,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
                 let value = branch.stack.pop().unwrap_or(0);
                 self.write(branch, *to, value);
             }
-            Op::LoadMasked(to, masked) if masked.mask == to.ones() => {
-                self.write(branch, *to, masked.value);
-            }
+            Op::LoadWide(to, value) => self.write(branch, *to, **value),
             Op::LoadMasked(to, masked) => {
                 let kept = self.read(branch, *to) & !masked.mask;
                 self.write(branch, *to, kept | masked.value & masked.mask);

@@ -122,8 +122,8 @@ proptest! {
     ) {
         // Thousands of one kind and a few of others, as northd writes them.
         let rule = |at: usize, version: usize| {
-            let number = (at * 7919 + usize::from(seed)) as u64 % 997;
-            let one = |value: u64| Masked { value: value.into(), mask: 0xffff };
+            let number = (at * 7919 + usize::from(seed)) as u128 % 997;
+            let one = |value: u128| Masked { value, mask: 0xffff };
             let mut literals = vec![Literal::new(field::TP_DST, Values::Exact(number), false)];
             match at % 9 {
                 0 => {

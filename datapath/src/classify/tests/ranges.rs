@@ -18,16 +18,15 @@ struct Taken {
 
 impl Taken {
     fn rule(&self, flow: usize) -> Rule {
-        let exact = |field, value: u128| Literal::new(field, Values::Exact(value as u64), false);
+        let exact = |field, value: u128| Literal::new(field, Values::Exact(value), false);
         let range = Range { low: self.low, high: self.high };
         let mut literals = vec![
             Literal::new(field::IP_PROTO, Values::Exact(6), false),
             Literal::new(field::TP_DST, Values::Range(&range), false),
         ];
         literals.extend(self.outport.map(|port| exact(field::OUTPORT, port)));
-        literals.extend(
-            self.but_ttl.map(|ttl| Literal::new(field::IP_TTL, Values::Exact(ttl as u64), true)),
-        );
+        literals
+            .extend(self.but_ttl.map(|ttl| Literal::new(field::IP_TTL, Values::Exact(ttl), true)));
         literals.extend(
             self.from
                 .map(|set| Literal::new(field::IP4_SRC, Values::Shared(shared(4, set)), false)),
