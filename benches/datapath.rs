@@ -313,7 +313,7 @@ impl Inbound {
         let mut b = (**far.datapaths.get(&key(2)).expect("the switch")).clone();
         let interface = InterfaceId(1);
         let (number, green) = port(2, Place::Local { interface, tag: None, also: Box::new([]) });
-        b.ports.insert_mut(number, green);
+        b.ports.insert(number, green);
         far.datapaths.insert_mut(b.key, Arc::new(b));
         far.peers.insert_mut([192, 0, 2, 1].into(), ());
         let publisher = Publisher::new();

@@ -368,7 +368,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                     self.bases[0].popped = 1;
                     self.bases[0].len -= 4;
                 }
-                if datapath.ports.get(&port.port).is_some_and(|port| port.localport) {
+                if datapath.ports.get(port.port).is_some_and(|port| port.localport) {
                     flags |= flag::LOCALPORT;
                 }
                 branch.context.set(field::FLAGS, u128::from(flags));
@@ -379,7 +379,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
                 branch.context.set(field::OUTPORT, u128::from(outport.get()));
                 // Upstream looks up the egress key alone; ENC-13 asks for both, as egress rules may
                 // match on the ingress port.
-                let known = |key: PortKey| datapath.ports.contains_key(&key);
+                let known = |key: PortKey| datapath.ports.get(key).is_some();
                 let exists = known(outport) || datapath.groups.contains_key(&outport);
                 if !exists || PortKey::new(inport).is_some_and(|inport| !known(inport)) {
                     self.dropped(O::Place::default(), DropReason::BadTunnelKey, FlowId::default());

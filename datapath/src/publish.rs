@@ -7,10 +7,10 @@
 //! what it consulted do. A datapath's epoch stands for its tables, ports, groups and neighbours too,
 //! but not for shared sets: of those a verdict holds what sets the packet's own values belong to.
 
-mod interfaces;
+mod numbered;
 mod stages;
 
-pub use interfaces::Interfaces;
+pub use numbered::{Number, Numbered};
 pub use stages::{Run, Stages};
 
 use crate::classify::Sets;
@@ -22,6 +22,12 @@ use std::sync::Arc;
 /// process, as a tenant chooses some of the keys (neighbours, learned MAC addresses), but it is not
 /// cryptographic: a packet without a verdict looks up a dozen keys.
 pub type Map<K, V> = rpds::HashTrieMapSync<K, V, foldhash::quality::RandomState>;
+
+/// Workload interfaces.
+pub type Interfaces = Numbered<InterfaceId, Interface, 1024>;
+
+/// Logical ports of a datapath: of most there are few.
+pub type Ports = Numbered<PortKey, Port, 32>;
 
 /// A MAC address as on the wire.
 pub type Mac = [u8; 6];
@@ -127,7 +133,7 @@ pub struct Datapath {
     /// Egress tables by `table_id`.
     pub egress: Stages,
     /// Logical ports that can be output to.
-    pub ports: Map<PortKey, Arc<Port>>,
+    pub ports: Ports,
     /// Multicast groups.
     pub groups: Map<PortKey, Arc<Group>>,
     /// MAC_Binding and Static_MAC_Binding, already merged by precedence (section 5.6).

@@ -298,12 +298,12 @@ impl Compiler {
         let Some(local) = self.locals.get_mut(&old.datapath) else { return };
         // A row that is taken back may have had the key of another, which keeps it.
         let taken = |port: &Arc<Port>| *port.name != *old.logical_port;
-        if local.ports.get(&old.key).is_some_and(taken) {
+        if local.ports.get(old.key).is_some_and(taken) {
             return;
         }
         // So may one that has its name as well, which is made again.
         self.dirty.ports.extend(self.database.port_by_name.rows(&old.logical_port));
-        let mut changed = local.ports.remove_mut(&old.key);
+        let mut changed = local.ports.remove(old.key);
         let neighbours: Vec<_> =
             local.neighbours.keys().filter(|key| key.port == old.key).copied().collect();
         for neighbour in &neighbours {

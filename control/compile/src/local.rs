@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use ovn_xdp_datapath::classify::{Rule, Rules, Table};
 use ovn_xdp_datapath::key::{FlowId, PortKey};
 use ovn_xdp_datapath::program::Pipeline;
-use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Map, Neighbour, Port, Stages};
+use ovn_xdp_datapath::publish::{Datapath, Group, Mac, Map, Neighbour, Ports, Stages};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ pub(crate) struct Local {
     pub(crate) binding: Arc<DatapathBinding>,
     ingress: Tables,
     egress: Tables,
-    pub(crate) ports: Map<PortKey, Arc<Port>>,
+    pub(crate) ports: Ports,
     pub(crate) groups: Map<PortKey, Arc<Group>>,
     pub(crate) neighbours: Map<Neighbour, Mac>,
     pub(crate) fdb: Map<Mac, PortKey>,
@@ -63,7 +63,7 @@ impl Local {
             binding,
             ingress: Tables::new(Pipeline::Ingress),
             egress: Tables::new(Pipeline::Egress),
-            ports: Map::default(),
+            ports: Ports::default(),
             groups: Map::default(),
             neighbours: Map::default(),
             fdb: Map::default(),

@@ -26,9 +26,9 @@ impl Compiler {
             let placed = self.map().port(port);
             let (datapath, key) = (port.datapath, port.key);
             if let Some(local) = self.locals.get_mut(&datapath)
-                && local.ports.get(&key).is_none_or(|known| !same(known, &placed))
+                && local.ports.get(key).is_none_or(|known| !same(known, &placed))
             {
-                local.ports.insert_mut(key, Arc::new(placed));
+                local.ports.insert(key, Arc::new(placed));
                 self.touched.insert(datapath);
             }
         }

@@ -174,13 +174,13 @@ pub struct PortNames {
 impl Names for PortNames {
     fn port(&self, datapath: DatapathKey, port: PortKey) -> Option<(Uuid, Arc<str>)> {
         let row = *self.keys.get(&datapath)?;
-        let port = self.generation.datapaths.get(&datapath)?.ports.get(&port)?;
+        let port = self.generation.datapaths.get(&datapath)?.ports.get(port)?;
         Some((row, port.name.clone()))
     }
 
     fn is_localnet(&self, datapath: DatapathKey, port: PortKey) -> bool {
         let datapath = self.generation.datapaths.get(&datapath);
-        let port = datapath.and_then(|datapath| datapath.ports.get(&port));
+        let port = datapath.and_then(|datapath| datapath.ports.get(port));
         port.is_some_and(|port| port.place == Place::NotExecuted(PortType::Localnet.label()))
     }
 }

@@ -224,7 +224,7 @@ fn datapaths(generation: &Generation) -> Vec<Datapath> {
         .map(|datapath| Datapath {
             name: datapath.name.clone(),
             key: datapath.key.get(),
-            ports: datapath.ports.size(),
+            ports: datapath.ports.iter().count(),
         })
         .collect();
     found.sort_by_key(|datapath| datapath.key);

@@ -137,7 +137,7 @@ fn entrance(
     let datapath = names.generation.datapaths.get(&port.datapath);
     let datapath = datapath.ok_or_else(|| TraceError::Elsewhere(names.datapath(port.datapath)))?;
     let name = names.port(port.datapath, port.port.get());
-    let known = datapath.ports.get(&port.port);
+    let known = datapath.ports.get(port.port);
     let known = known.ok_or_else(|| TraceError::Unbound(name.clone()))?;
     match &known.place {
         Place::Local { interface, tag, .. } => {

@@ -32,7 +32,7 @@ impl<'a> Names<'a> {
     /// The port with a key in a datapath.
     pub fn port_row(&self, datapath: DatapathKey, key: u16) -> Option<&'a PortBinding> {
         let datapath = self.generation.datapaths.get(&datapath)?;
-        self.network.port(&datapath.ports.get(&PortKey::new(key)?)?.name)
+        self.network.port(&datapath.ports.get(PortKey::new(key)?)?.name)
     }
 
     /// The name of a port by its key, as the inport of a pipeline.

@@ -388,7 +388,7 @@ impl Observer for &Tracer<'_> {
             Decision::Deliver | Decision::Patch => {
                 let kind = port.map_or("", |port| port.kind.label());
                 add(Kind::Output, format!("/* output to \"{name}\", type \"{kind}\" */"));
-                let port = PortKey::new(outport).and_then(|key| datapath.ports.get(&key));
+                let port = PortKey::new(outport).and_then(|key| datapath.ports.get(key));
                 let Some(ovn_xdp_datapath::publish::Place::Patch(peer)) = port.map(|it| &it.place)
                 else {
                     add(Kind::Modify, format!("output(\"{name}\")"));

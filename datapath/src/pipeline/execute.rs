@@ -287,7 +287,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
         check: fn(&mut S, &Port, &Context) -> bool,
     ) -> bool {
         let port = PortKey::new(branch.context.get(slice) as u16);
-        let port = port.and_then(|key| branch.datapath.ports.get(&key));
+        let port = port.and_then(|key| branch.datapath.ports.get(key));
         port.is_none_or(|port| check(&mut self.surroundings, port, &branch.context))
     }
 

@@ -11,7 +11,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             self.replicate(branch, key, group);
             return Ok(false);
         }
-        let port = branch.datapath.ports.get(&key).ok_or(DropReason::NoOutport)?;
+        let port = branch.datapath.ports.get(key).ok_or(DropReason::NoOutport)?;
         match &port.place {
             Place::Remote(tunnels) => {
                 if branch.from_tunnel {
@@ -79,7 +79,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
 
     /// Local output: the loopback check and the egress pipeline (PHY-06).
     pub(super) fn local(&mut self, branch: &mut Branch<'g, O::Place>, key: PortKey) -> Step {
-        let port = branch.datapath.ports.get(&key).ok_or(DropReason::NoOutport)?;
+        let port = branch.datapath.ports.get(key).ok_or(DropReason::NoOutport)?;
         match &port.place {
             Place::Local { .. } | Place::Patch(_) => {}
             Place::NotExecuted(_) | Place::Distributed(_) | Place::Anywhere => {
@@ -117,7 +117,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     pub(super) fn deliver(&mut self, branch: &mut Branch<'g, O::Place>) -> Step {
         let key = u16::try_from(branch.context.get(field::OUTPORT)).ok().and_then(PortKey::new);
         let key = key.ok_or(DropReason::NoOutport)?;
-        let port = branch.datapath.ports.get(&key).ok_or(DropReason::NoOutport)?;
+        let port = branch.datapath.ports.get(key).ok_or(DropReason::NoOutport)?;
         let flags = branch.context.get(field::FLAGS) as u32;
         match &port.place {
             Place::Local { interface, tag, .. } => {
@@ -181,7 +181,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     fn may_leave(&self, branch: &Branch<'g, O::Place>) -> bool {
         let flags = branch.context.get(field::FLAGS) as u32;
         let inport = u16::try_from(branch.context.get(field::INPORT)).ok().and_then(PortKey::new);
-        let inport = inport.and_then(|key| branch.datapath.ports.get(&key));
+        let inport = inport.and_then(|key| branch.datapath.ports.get(key));
         flags & flag::LOCAL_ONLY == 0 && !inport.is_some_and(|port| port.localport)
     }
 

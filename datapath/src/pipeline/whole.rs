@@ -95,7 +95,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
             }
             return Ok(false);
         }
-        let port = datapath.ports.get(&key);
+        let port = datapath.ports.get(key);
         let mut key = key;
         match port.map(|port| &port.place) {
             Some(Place::Distributed(port)) => {
@@ -125,7 +125,7 @@ impl<'g, O: Observer, S: Surroundings> Walk<'g, '_, '_, O, S> {
     /// `output` in an egress pipeline.
     pub(super) fn deliver_whole(&mut self, branch: &mut Branch<'g, O::Place>) -> Step {
         let outport = branch.context.get(field::OUTPORT) as u16;
-        let port = PortKey::new(outport).and_then(|key| branch.datapath.ports.get(&key));
+        let port = PortKey::new(outport).and_then(|key| branch.datapath.ports.get(key));
         let peer = match port.map(|port| &port.place) {
             Some(Place::Patch(peer)) => *peer,
             Some(_) => {

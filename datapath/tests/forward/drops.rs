@@ -49,7 +49,7 @@ fn to(port: u16) -> Vec<Op> {
 fn placed(place: Place) -> Generation {
     let mut generation = running(to(3));
     edit(&mut generation, SWITCH_A, |a| {
-        a.ports.insert_mut(port_key(3), Arc::new(port(3, "vm2", place)));
+        a.ports.insert(port_key(3), Arc::new(port(3, "vm2", place)));
     });
     generation
 }
@@ -181,9 +181,9 @@ fn local_only() {
     sends(LocalOnly, running(flags(flag::LOCAL_ONLY)));
     let mut generation = running(to(3));
     edit(&mut generation, SWITCH_A, |a| {
-        let mut sender = (**a.ports.get(&port_key(1)).unwrap()).clone();
+        let mut sender = (**a.ports.get(port_key(1)).unwrap()).clone();
         sender.localport = true;
-        a.ports.insert_mut(port_key(1), Arc::new(sender));
+        a.ports.insert(port_key(1), Arc::new(sender));
     });
     sends(LocalOnly, generation);
 }

@@ -140,9 +140,9 @@ fn what_must_not_leave_the_chassis_reaches_neither_tunnels_nor_patch_ports_of_a_
     assert_eq!(tagged, [None, Some(RED_TAG), Some(BLUE_TAG)]);
     assert_eq!(tags(&flooding(flag::LOCAL_ONLY, |_| {}).send(1, &frame)), [Some(RED_TAG)]);
     let localport = |a: &mut ovn_xdp_datapath::publish::Datapath| {
-        let mut sender = (**a.ports.get(&port_key(1)).unwrap()).clone();
+        let mut sender = (**a.ports.get(port_key(1)).unwrap()).clone();
         sender.localport = true;
-        a.ports.insert_mut(port_key(1), Arc::new(sender));
+        a.ports.insert(port_key(1), Arc::new(sender));
     };
     assert_eq!(tags(&flooding(0, localport).send(1, &frame)), [Some(RED_TAG)]);
 }

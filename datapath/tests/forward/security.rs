@@ -191,7 +191,7 @@ fn a_container_is_held_to_its_own_entries() {
     let mut red = secured(&[(RED, &[("10.0.1.2", 32)], &[])]);
     red.key = port_key(2);
     red.place = local(1, Some(RED_TAG));
-    a.ports.insert_mut(red.key, red.into());
+    a.ports.insert(red.key, red.into());
     generation.datapaths.insert_mut(a.key, a.into());
     let mut host = Host::new(generation);
     assert_eq!(host.send(1, &udp(Some(RED_TAG), (RED, 1, 2), (VM2, 1, 4), b"x")).len(), 1);

@@ -68,13 +68,13 @@ fn through_a_router_the_answer_comes_back_through_it() {
 fn port_security_does_not_take_the_answer_for_a_forgery() {
     let mut generation = hypervisor(1);
     let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
-    let mut red = (**a.ports.get(&port_key(2)).unwrap()).clone();
+    let mut red = (**a.ports.get(port_key(2)).unwrap()).clone();
     red.security = Box::new([ovn_xdp_datapath::publish::SecurityEntry {
         mac: RED,
         ipv4: Box::new([([10, 0, 1, 2].into(), 32)]),
         ipv6: Box::new([]),
     }]);
-    a.ports.insert_mut(red.key, Arc::new(red));
+    a.ports.insert(red.key, Arc::new(red));
     generation.datapaths.insert_mut(a.key, Arc::new(a));
     let mut host = Host::new(generation);
     assert_eq!(to_workload(&host.send(1, &v4_frame(1600))).0, Some(RED_TAG));

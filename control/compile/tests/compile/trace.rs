@@ -105,7 +105,7 @@ impl Observer for Seen {
         decision: Decision,
         _context: &Context,
     ) {
-        let port = PortKey::new(outport).and_then(|key| datapath.ports.get(&key));
+        let port = PortKey::new(outport).and_then(|key| datapath.ports.get(key));
         self.steps.push(format!("{} {outport} {decision:?}", datapath.name));
         if decision == Decision::Deliver {
             self.delivered.extend(port.map(|port| port.name.to_string()));

@@ -1,47 +1,82 @@
-//! Workload interfaces by their numbers: two array accesses, whatever their number.
+//! Things by their numbers: two array accesses, whatever their number.
 //!
 //! Numbers count up from one, so pages fill up; a change copies one page and the list of pages, and
 //! shares all others with the generation before.
 
-use super::Interface;
-use crate::key::InterfaceId;
+use crate::key::{InterfaceId, PortKey};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Interfaces of a page.
-const PAGE: usize = 1024;
+/// A number that things are found by.
+pub trait Number: Copy {
+    /// The number itself.
+    fn number(self) -> u32;
 
-type Page = [Option<Arc<Interface>>; PAGE];
+    /// What has that number.
+    fn of(number: u32) -> Option<Self>;
+}
 
-/// See the module.
-#[derive(Clone, Debug, Default)]
-pub struct Interfaces(Arc<Vec<Option<Arc<Page>>>>);
-
-impl Interfaces {
-    /// The interface with this number.
-    #[inline]
-    pub fn get(&self, id: InterfaceId) -> Option<&Arc<Interface>> {
-        let (page, place) = at(id);
-        self.0.get(page)?.as_ref()?[place].as_ref()
+impl Number for InterfaceId {
+    fn number(self) -> u32 {
+        self.0
     }
 
-    /// Puts an interface in place of the one with its number, if any.
-    pub fn insert(&mut self, id: InterfaceId, interface: Arc<Interface>) {
-        let (page, place) = at(id);
-        let pages = Arc::make_mut(&mut self.0);
+    fn of(number: u32) -> Option<Self> {
+        Some(Self(number))
+    }
+}
+
+impl Number for PortKey {
+    fn number(self) -> u32 {
+        self.get().into()
+    }
+
+    fn of(number: u32) -> Option<Self> {
+        Self::new(u16::try_from(number).ok()?)
+    }
+}
+
+type Page<T, const PAGE: usize> = [Option<Arc<T>>; PAGE];
+
+/// See the module; `PAGE` is how many lie together.
+#[derive(Clone, Debug)]
+pub struct Numbered<K, T, const PAGE: usize> {
+    pages: Arc<Vec<Option<Arc<Page<T, PAGE>>>>>,
+    key: PhantomData<K>,
+}
+
+impl<K, T, const PAGE: usize> Default for Numbered<K, T, PAGE> {
+    fn default() -> Self {
+        Self { pages: Arc::default(), key: PhantomData }
+    }
+}
+
+impl<K: Number, T, const PAGE: usize> Numbered<K, T, PAGE> {
+    /// What has this number.
+    #[inline]
+    pub fn get(&self, key: K) -> Option<&Arc<T>> {
+        let (page, place) = Self::at(key);
+        self.pages.get(page)?.as_ref()?[place].as_ref()
+    }
+
+    /// Puts something in place of what has its number, if anything has.
+    pub fn insert(&mut self, key: K, one: Arc<T>) {
+        let (page, place) = Self::at(key);
+        let pages = Arc::make_mut(&mut self.pages);
         if page >= pages.len() {
             pages.resize(page + 1, None);
         }
         let page = pages[page].get_or_insert_with(|| Arc::new([const { None }; PAGE]));
-        Arc::make_mut(page)[place] = Some(interface);
+        Arc::make_mut(page)[place] = Some(one);
     }
 
-    /// Takes the interface with this number out. False if there was none.
-    pub fn remove(&mut self, id: InterfaceId) -> bool {
-        if self.get(id).is_none() {
+    /// Takes out what has this number. False if nothing has.
+    pub fn remove(&mut self, key: K) -> bool {
+        if self.get(key).is_none() {
             return false;
         }
-        let (page, place) = at(id);
-        let slot = &mut Arc::make_mut(&mut self.0)[page];
+        let (page, place) = Self::at(key);
+        let slot = &mut Arc::make_mut(&mut self.pages)[page];
         if let Some(page) = slot {
             let page = Arc::make_mut(page);
             page[place] = None;
@@ -53,27 +88,39 @@ impl Interfaces {
     }
 
     /// All of them, by number.
-    pub fn iter(&self) -> impl Iterator<Item = (InterfaceId, &Arc<Interface>)> {
-        let pages = self.0.iter().enumerate();
+    pub fn iter(&self) -> impl Iterator<Item = (K, &Arc<T>)> {
+        let pages = self.pages.iter().enumerate();
         pages.flat_map(|(page, entries)| {
             entries.iter().flat_map(|entries| entries.iter()).enumerate().filter_map(
-                move |(place, interface)| {
-                    Some((InterfaceId((page * PAGE + place) as u32), interface.as_ref()?))
-                },
+                move |(place, one)| Some((K::of((page * PAGE + place) as u32)?, one.as_ref()?)),
             )
         })
     }
+
+    /// All of them, by number.
+    pub fn values(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.iter().map(|(_, one)| one)
+    }
+
+    /// Which page, and where on it.
+    #[inline]
+    fn at(key: K) -> (usize, usize) {
+        let number = key.number() as usize;
+        (number / PAGE, number % PAGE)
+    }
 }
 
-/// Which page, and where on it.
-#[inline]
-const fn at(id: InterfaceId) -> (usize, usize) {
-    (id.0 as usize / PAGE, id.0 as usize % PAGE)
+impl<K: Number, T, const PAGE: usize> FromIterator<(K, Arc<T>)> for Numbered<K, T, PAGE> {
+    fn from_iter<I: IntoIterator<Item = (K, Arc<T>)>>(all: I) -> Self {
+        let mut numbered = Self::default();
+        all.into_iter().for_each(|(key, one)| numbered.insert(key, one));
+        numbered
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Children;
+    use super::super::{Children, Interface, Interfaces};
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
