@@ -245,9 +245,9 @@ fn find(generation: &Generation, name: &str) -> (Option<PortId>, String) {
 fn elsewhere(generation: &Generation, sums: &BTreeMap<PortId, Sums>) -> Vec<Elsewhere> {
     let named = |((datapath, port), sums): (&PortId, &Sums)| {
         let known = generation.datapaths.values().find(|known| known.key == *datapath);
-        let found = known.and_then(|known| known.ports.get(port));
+        let found = known.and_then(|known| known.ports.get(*port));
         Elsewhere {
-            name: found.map_or_else(|| port.get().to_string(), |port| port.name.clone()),
+            name: found.map_or_else(|| port.get().to_string(), |port| port.name.to_string()),
             datapath: known.map_or_else(|| datapath.get().to_string(), |it| it.name.clone()),
             drops: drops(&sums.drops),
         }
