@@ -321,14 +321,13 @@ async fn converse(
                 if to.write_all(text.as_bytes()).await.is_err() {
                     return;
                 }
-                match more {
-                    None => {}
-                    Some(More::Pieces(pieces)) => {
-                        if write_pieces(&mut to, pieces).await.is_err() {
-                            return;
-                        }
-                    }
+                let written = match more {
+                    None => Ok(()),
+                    Some(More::Pieces(pieces)) => write_pieces(&mut to, pieces).await,
                     Some(More::Events(events)) => break events,
+                };
+                if written.is_err() {
+                    return;
                 }
             }
         }
@@ -380,7 +379,7 @@ async fn write_pieces(to: &mut (impl AsyncWriteExt + Unpin), mut pieces: Pieces)
         });
         let Some((text, rest)) = made.await? else { break };
         pieces = rest;
-        to.write_all(text[1..text.len() - 1].as_bytes()).await?;
+        to.write_all(&text.as_bytes()[1..text.len() - 1]).await?;
     }
     to.write_all(b"\"}").await
 }
