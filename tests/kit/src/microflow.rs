@@ -115,7 +115,10 @@ fn ordinary(dice: &mut Dice, terms: &mut Vec<String>, v6: bool, source: &str, to
         8..=9 if v6 => terms.push(format!("icmp6.type == {}", dice.of(&[128, 129, 1, 2, 3]))),
         8..=9 => terms.push(format!("icmp4.type == {}", dice.of(&[8, 0, 3, 11]))),
         10 => terms.push("ip.frag == 1 && ip.proto == 17".into()),
-        _ => terms.push(format!("ip.proto == {}", dice.of(&[47, 50, 89]))),
+        // Protocols of the other family too. Not IGMP: of 23.03's `igmp` a unicast packet is one as well,
+        // of later versions and ours it is not (FLD-37).
+        _ if v6 => terms.push(format!("ip.proto == {}", dice.of(&[47, 50, 89, 1, 2]))),
+        _ => terms.push(format!("ip.proto == {}", dice.of(&[47, 50, 89, 58]))),
     }
 }
 
