@@ -7,7 +7,8 @@ use ovn_xdp_datapath::counters::WorkerCounters;
 use ovn_xdp_datapath::field::{self, Context};
 use ovn_xdp_datapath::key::{FlowId, InterfaceId};
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
-use ovn_xdp_datapath::program::Op;
+use ovn_xdp_datapath::pipeline::MAX_SEEN;
+use ovn_xdp_datapath::program::{Op, Program};
 use ovn_xdp_datapath::publish::{Datapath, Mac};
 use ovn_xdp_datapath::trace::{Entrance, Traced, trace};
 use std::collections::HashMap;
@@ -86,6 +87,34 @@ fn a_trace_names_each_table_decision_and_drop_on_the_way() {
     let traced = follow(999, (VM1, 1, 1), (VM2, 1, 4), &mut notes);
     assert_eq!(traced.walked.verdict.drop.as_ref().map(|drop| drop.flow), Some(FlowId(100)));
     assert_eq!(notes.0, ["1 Ingress 0: Some(100)", "drop logical-flow by 100"]);
+}
+
+/// Counts tables, and keeps none.
+#[derive(Default)]
+struct Count(u32);
+
+impl Observer for Count {
+    type Place = ();
+
+    fn table(&mut self, (): (), _table: Lookup<'_>, _context: &Context) {
+        self.0 += 1;
+    }
+}
+
+#[test]
+fn a_trace_of_ever_more_copies_ends_before_it_fills_the_host() {
+    let mut generation = hypervisor(1);
+    let mut a = (**generation.datapaths.get(&datapath_key(SWITCH_A)).unwrap()).clone();
+    // Twice as many at each step.
+    let copies = vec![Op::Clone(Program::from([next(0)])), next(0)];
+    a.ingress = ingress(vec![vec![rule(0, vec![], copies)]]);
+    generation.datapaths.insert_mut(a.key, a.into());
+    let frame = udp(None, (VM1, 1, 1), (VM2, 1, 4), b"x");
+    let (mut seen, counters) = (Count::default(), WorkerCounters::default());
+    let entrance = Entrance::Interface(InterfaceId(1));
+    let traced = trace(&generation, entrance, None, &frame, 0, &counters, &mut seen).unwrap();
+    let reason = traced.walked.verdict.drop.map(|drop| drop.reason);
+    assert_eq!((seen.0, reason), (MAX_SEEN, Some(DropReason::TooManyHops)));
 }
 
 #[test]
