@@ -36,9 +36,6 @@ impl Network {
                 "ip6 && ip6.dst == fd00:2::2",
                 &["allow", "drop"],
             );
-            // Who excepts nobody asks for no IPv4 either.
-            self.add("create Address_Set name=nobody");
-            self.add("acl-add s2 to-lport 1007 'ip4.src != $nobody && udp.dst == 8080' drop");
         }
         if stateful {
             self.acl(
