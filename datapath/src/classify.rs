@@ -4,8 +4,9 @@
 //! sets, `{a,b} × {c,d}` is never multiplied out, and what many rules share is named by them and kept
 //! apart ([`Sets`]). [`Rules`] is a table under way, which takes one rule more or less; [`Table`] is
 //! what workers look up: nothing to decide, a few rules in a row, groups hashed by what they look at
-//! and by the sets they choose by, or many small groups together on a screen. Whatever the shape, it agrees with [`Rule::matches`] on the
-//! first rule that matches, which is the oracle of every test.
+//! and by the sets they choose by, ranges of a field's values, or many small groups together on a
+//! screen. Whatever the shape, it agrees with [`Rule::matches`] on the first rule that matches, which is
+//! the oracle of every test.
 
 use crate::field::{Context, Slice};
 use crate::key::FlowId;

@@ -1,6 +1,7 @@
 //! The end of whoever asks a daemon.
 
-use super::{ApiError, next_frame};
+use super::ApiError;
+use super::conversation::next_frame;
 use ovn_xdp_ovsdb::wire::Framer;
 use serde_json::{Value, json};
 use std::io;
