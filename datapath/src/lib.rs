@@ -14,6 +14,7 @@ pub mod field;
 pub mod flood;
 pub mod frame;
 pub mod geneve;
+pub mod gro;
 pub mod key;
 pub mod learn;
 pub mod listing;

@@ -1,16 +1,17 @@
 //! Straight to a workload: one packet socket of a worker hands frames to every device of the host.
 //!
-//! The trunk's way down costs a frame two more passes through the kernel. That pays for TCP, whose
-//! segments GRO joins there; every other frame is handed to the workload's own device by
-//! `sendmmsg(2)`, a batch a call. All TCP goes one way and all else the other, so frames of a
-//! connection stay in order. The devices' queueing discipline and captures see them as before, and
-//! nothing is attached to a device, so that a workload's offloads stay as they are.
+//! Frames are handed to the workload's own device by `sendmmsg(2)`, a batch a call. The segments of a
+//! stream in a batch are joined to one frame before ([`gro`]), which a workload that can takes whole, as
+//! from a neighbour on the same host; for one that cannot, the kernel cuts it again. The devices'
+//! queueing discipline and captures see frames as ever, and nothing is attached to a device, so that a
+//! workload's offloads stay as they are.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use ovn_xdp_abi::map::MAX_INTERFACES;
-use ovn_xdp_datapath::frame::VlanHeader;
+use ovn_xdp_datapath::frame::{Frame, VlanHeader};
+use ovn_xdp_datapath::gro::{self, Segment, Stream};
 use ovn_xdp_datapath::key::InterfaceId;
 
 use crate::umem::{Umem, UmemFrame};
@@ -18,14 +19,107 @@ use crate::umem::{Umem, UmemFrame};
 /// Frames that one call hands over.
 pub(crate) const HANDS: usize = 64;
 
+/// `PACKET_VNET_HDR` of `linux/if_packet.h`: each frame has a [`VnetHeader`] in front.
+const PACKET_VNET_HDR: libc::c_int = 15;
+
 /// What is between the kernel and its receivers at most, in bytes of its own account.
 const ROOM: libc::c_int = 16 << 20;
+
+/// Streams of a batch whose further segments are joined; of more, the oldest is left as it is.
+const STREAMS: usize = 8;
 
 /// A frame that waits to be handed over, its tag in it.
 pub(crate) struct Handed<'u> {
     pub frame: UmemFrame<'u>,
     pub to: InterfaceId,
-    pub device: u32,
+    device: u32,
+    stream: Option<Stream>,
+}
+
+impl Handed<'_> {
+    /// How many frames it was.
+    pub(crate) fn count(&self) -> u64 {
+        self.stream.map_or(1, |stream| u64::from(stream.count()))
+    }
+}
+
+/// The frames that the next call hands over.
+#[derive(Default)]
+pub(crate) struct Hands<'u> {
+    frames: Vec<Handed<'u>>,
+    /// Places of streams that segments may be joined to, the oldest first.
+    open: Vec<usize>,
+}
+
+impl<'u> Hands<'u> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.frames.len() >= HANDS
+    }
+
+    /// Adds a frame: to the segments before it, if it is the next of a stream.
+    #[inline]
+    pub(crate) fn push(&mut self, frame: UmemFrame<'u>, to: InterfaceId, device: u32) {
+        let Self { frames, open } = self;
+        let Some(segment) = Segment::read(frame.head(), frame.len()) else {
+            return frames.push(Handed { frame, to, device, stream: None });
+        };
+        let earlier = open.iter().copied().find(|&place| {
+            let Handed { frame: earlier, stream, device: its, .. } = &mut frames[place];
+            let stream = stream.as_mut().filter(|_| *its == device);
+            stream.is_some_and(|stream| stream.joins(earlier, &frame, &segment))
+        });
+        match earlier {
+            Some(place) => frames[place].frame.join(frame, segment.header_len()),
+            None => {
+                let stream = Some(Stream::begin(segment, frame.head()));
+                open.push(frames.len());
+                frames.push(Handed { frame, to, device, stream });
+            }
+        }
+        open.retain(|&place| frames[place].stream.is_some_and(|stream| stream.is_open()));
+        if open.len() > STREAMS {
+            open.remove(0);
+        }
+    }
+
+    /// All frames, the first first; none are left.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Handed<'u>> + use<'_, 'u> {
+        self.open.clear();
+        self.frames.drain(..)
+    }
+}
+
+/// `struct virtio_net_hdr`, in this machine's order, as packet sockets have it.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+struct VnetHeader {
+    flags: u8,
+    gso_type: u8,
+    hdr_len: u16,
+    gso_size: u16,
+    csum_start: u16,
+    csum_offset: u16,
+}
+
+impl From<gro::Joined> for VnetHeader {
+    fn from(joined: gro::Joined) -> Self {
+        const NEEDS_CSUM: u8 = 1;
+        const GSO_TCPV4: u8 = 1;
+        const GSO_TCPV6: u8 = 4;
+        const TCP_CHECK: u16 = 16;
+        Self {
+            flags: NEEDS_CSUM,
+            gso_type: if joined.v4 { GSO_TCPV4 } else { GSO_TCPV6 },
+            hdr_len: joined.header_len,
+            gso_size: joined.segment,
+            csum_start: joined.transport,
+            csum_offset: TCP_CHECK,
+        }
+    }
 }
 
 /// The socket of a worker, and which device belongs to an interface.
@@ -33,6 +127,7 @@ pub(crate) struct Handed<'u> {
 pub(crate) struct Handover {
     socket: OwnedFd,
     devices: Vec<u32>,
+    headers: Vec<VnetHeader>,
     pieces: Vec<libc::iovec>,
     addresses: Vec<libc::sockaddr_ll>,
     messages: Vec<libc::mmsghdr>,
@@ -53,20 +148,14 @@ impl Handover {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        let room = ROOM;
-        // SAFETY: a number of the size that is told. For speed only: a lesser capability does without.
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_SNDBUFFORCE,
-                (&raw const room).cast(),
-                size_of_val(&room) as libc::socklen_t,
-            );
-        }
+        let on: libc::c_int = 1;
+        set_option(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, on)?;
+        // For speed only: a lesser capability does without.
+        let _ = set_option(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM);
         Ok(Self {
             socket,
             devices: Vec::new(),
+            headers: Vec::with_capacity(HANDS),
             pieces: Vec::new(),
             addresses: Vec::with_capacity(HANDS),
             messages: Vec::with_capacity(HANDS),
@@ -96,14 +185,19 @@ impl Handover {
     pub(crate) fn send(
         &mut self,
         umem: &Umem,
-        frames: &[Handed<'_>],
+        hands: &mut Hands<'_>,
         mut refused: impl FnMut(usize, io::Error),
     ) {
+        self.headers.clear();
         self.pieces.clear();
         self.addresses.clear();
         self.messages.clear();
-        for handed in frames {
+        for handed in &mut hands.frames {
             let first = self.pieces.len();
+            let joined = handed.stream.and_then(|stream| stream.finish(&mut handed.frame));
+            self.headers.push(joined.map(VnetHeader::from).unwrap_or_default());
+            let header_len = size_of::<VnetHeader>();
+            self.pieces.push(libc::iovec { iov_base: std::ptr::null_mut(), iov_len: header_len });
             for segment in handed.frame.segments().filter(|segment| segment.len > 0) {
                 self.pieces.push(libc::iovec {
                     iov_base: umem.at(segment.chunk, segment.offset).cast(),
@@ -117,19 +211,21 @@ impl Handover {
             message.msg_hdr.msg_iovlen = self.pieces.len() - first;
             self.messages.push(message);
         }
-        // Only now do the pieces and the addresses stay where they are.
-        let mut piece = self.pieces.as_mut_ptr();
-        for (message, address) in self.messages.iter_mut().zip(&mut self.addresses) {
+        // Only now do the headers, the pieces and the addresses stay where they are.
+        let mut pieces = self.pieces.as_mut_slice();
+        let own = self.headers.iter_mut().zip(&mut self.addresses);
+        for (message, (header, address)) in self.messages.iter_mut().zip(own) {
+            let (its, rest) = pieces.split_at_mut(message.msg_hdr.msg_iovlen);
+            its[0].iov_base = std::ptr::from_mut(header).cast();
             message.msg_hdr.msg_name = std::ptr::from_mut(address).cast();
-            message.msg_hdr.msg_iov = piece;
-            // SAFETY: at most one past the last piece, since the counts add up to all of them.
-            piece = unsafe { piece.add(message.msg_hdr.msg_iovlen) };
+            message.msg_hdr.msg_iov = its.as_mut_ptr();
+            pieces = rest;
         }
         let mut done = 0;
         while done < self.messages.len() {
             let rest = &mut self.messages[done..];
-            // SAFETY: as many messages as are told; names, pieces and the chunks that they point to
-            // are ours until the call returns, and the kernel only reads them.
+            // SAFETY: as many messages as are told; names, headers, pieces and the chunks that they
+            // point to are ours until the call returns, and the kernel only reads them.
             let sent = unsafe {
                 let count = rest.len() as libc::c_uint;
                 libc::sendmmsg(
@@ -153,6 +249,20 @@ impl Handover {
     }
 }
 
+fn set_option(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: a number of the size that is told, read during the call only.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn address(device: u32) -> libc::sockaddr_ll {
     libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
@@ -165,47 +275,9 @@ fn address(device: u32) -> libc::sockaddr_ll {
     }
 }
 
-/// Whether a frame belongs on the trunk: TCP, or what cannot be told apart from it.
-#[inline]
-pub(crate) fn is_stream(head: &[u8]) -> bool {
-    streams(head).unwrap_or(true)
-}
-
-#[inline]
-fn streams(head: &[u8]) -> Option<bool> {
-    let mut at = 12;
-    for _ in 0..4 {
-        let kind = u16::from_be_bytes(*head.get(at..)?.first_chunk()?);
-        at += 2;
-        match kind {
-            0x8100 | 0x88a8 => at += 2,
-            0x0800 => return Some(*head.get(at + 9)? == TCP),
-            0x86dd => return behind_extensions(head, at + 40, *head.get(at + 6)?),
-            _ => return Some(false),
-        }
-    }
-    None
-}
-
-const TCP: u8 = 6;
-
-fn behind_extensions(head: &[u8], mut at: usize, mut next: u8) -> Option<bool> {
-    for _ in 0..8 {
-        let length = match next {
-            0 | 43 | 60 => (usize::from(*head.get(at + 1)?) + 1) * 8,
-            44 => 8,
-            other => return Some(other == TCP),
-        };
-        next = *head.get(at)?;
-        at += length;
-    }
-    None
-}
-
 /// Puts a tag that is kept beside a frame into it; false if there is no room.
 #[must_use]
 pub(crate) fn put_tag(frame: &mut UmemFrame<'_>, tag: VlanHeader) -> bool {
-    use ovn_xdp_datapath::frame::Frame;
     const ADDRESSES: usize = 12;
     const TAG: usize = 4;
     if frame.head().len() < ADDRESSES || !frame.push_front(TAG) {
@@ -216,57 +288,4 @@ pub(crate) fn put_tag(frame: &mut UmemFrame<'_>, tag: VlanHeader) -> bool {
     head[ADDRESSES..ADDRESSES + 2].copy_from_slice(&tag.tpid.to_be_bytes());
     head[ADDRESSES + 2..ADDRESSES + TAG].copy_from_slice(&tag.tci.to_be_bytes());
     true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ethernet(kinds: &[&[u8]]) -> Vec<u8> {
-        kinds.iter().fold(vec![2; 12], |frame, part| [&frame, *part].concat())
-    }
-
-    fn v4(protocol: u8) -> Vec<u8> {
-        let mut header = vec![8, 0, 0x45];
-        header.extend([0; 8]);
-        header.push(protocol);
-        header
-    }
-
-    fn v6(chain: &[u8]) -> Vec<u8> {
-        let mut all = vec![0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, chain[0], 64];
-        all.extend([0; 32]);
-        for pair in chain.windows(2) {
-            all.extend([pair[1], 0, 0, 0, 0, 0, 0, 0]);
-        }
-        all
-    }
-
-    #[test]
-    fn tcp_of_both_families_goes_one_way_and_all_else_the_other() {
-        let tag: &[u8] = &[0x81, 0, 0, 7];
-        let outer: &[u8] = &[0x88, 0xa8, 0, 7];
-        for (frame, stream) in [
-            (ethernet(&[&v4(6)]), true),
-            (ethernet(&[&v4(17)]), false),
-            (ethernet(&[tag, &v4(6)]), true),
-            (ethernet(&[outer, tag, &v4(17)]), false),
-            (ethernet(&[&v6(&[6])]), true),
-            (ethernet(&[&v6(&[17])]), false),
-            // Every fragment of a datagram, and every segment behind options, as the whole.
-            (ethernet(&[&v6(&[44, 17])]), false),
-            (ethernet(&[&v6(&[0, 60, 44, 6])]), true),
-            (ethernet(&[&[8, 6], &[0; 28]]), false),
-        ] {
-            assert_eq!(is_stream(&frame), stream, "{frame:02x?}");
-        }
-    }
-
-    #[test]
-    fn a_frame_too_short_to_tell_takes_the_way_of_streams() {
-        for frame in [ethernet(&[]), ethernet(&[&[8, 0, 0x45]]), ethernet(&[&[0x86, 0xdd]]), vec![]]
-        {
-            assert!(is_stream(&frame), "{frame:02x?}");
-        }
-    }
 }

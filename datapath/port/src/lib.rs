@@ -13,7 +13,6 @@ mod ethtool;
 mod handover;
 mod kernel;
 mod namespace;
-mod napi;
 pub mod nested;
 mod netlink;
 mod nic;

@@ -10,7 +10,7 @@ use ovn_xdp_abi::trunk::{FROM_WORKLOAD, TO_WORKLOAD, TRUNK_HEADER, TrunkHeader};
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
-use crate::handover::{self, HANDS, Handed, Handover};
+use crate::handover::{self, Handed, Handover, Hands};
 use crate::socket::{RING, XdpSocket};
 use crate::statistics::WorkerStatistics;
 use crate::umem::{CHUNK, HEADROOM, Segment, Umem, UmemFrame};
@@ -40,7 +40,7 @@ pub struct Sockets<'u> {
     /// Lane to NIC number; the trunk has none.
     numbers: Vec<Option<u16>>,
     handover: Handover,
-    handed: Vec<Handed<'u>>,
+    hands: Hands<'u>,
     statistics: Arc<WorkerStatistics>,
 }
 
@@ -68,7 +68,7 @@ impl<'u> Sockets<'u> {
             nics: Vec::new(),
             numbers: Vec::new(),
             handover,
-            handed: Vec::with_capacity(HANDS),
+            hands: Hands::default(),
             statistics,
         };
         sockets.add_lane(trunk, None);
@@ -195,37 +195,39 @@ impl<'u> Sockets<'u> {
     }
 
     fn hand_over(&mut self) {
-        if self.handed.is_empty() {
+        if self.hands.is_empty() {
             return;
         }
-        let mut handed = std::mem::take(&mut self.handed);
+        let mut hands = std::mem::take(&mut self.hands);
         let mut refused = Vec::new();
-        self.handover.send(self.umem, &handed, |place, error| refused.push((place, error)));
+        self.handover.send(self.umem, &mut hands, |place, error| refused.push((place, error)));
         let mut refused = refused.into_iter().peekable();
-        for (place, Handed { frame, to, .. }) in handed.drain(..).enumerate() {
+        for (place, handed) in hands.drain().enumerate() {
+            let count = handed.count();
+            let Handed { frame, to, .. } = handed;
             let error = refused.next_if(|(at, _)| *at == place);
             match error.and_then(|(_, error)| error.raw_os_error()) {
-                None => self.statistics.to_workload.add(1),
+                None => {
+                    self.statistics.to_workload.add(count);
+                    self.statistics.joined.add(count - 1);
+                }
                 // The trunk knows what the device makes of a frame that is larger than it should be.
                 Some(libc::EMSGSIZE) => {
-                    self.down_trunk(frame, to, None);
+                    self.down_trunk(frame, to);
                     continue;
                 }
                 Some(libc::ENXIO | libc::ENODEV | libc::ENETDOWN) => {
-                    self.statistics.no_device.add(1);
+                    self.statistics.no_device.add(count);
                 }
-                Some(_) => self.statistics.send_full.add(1),
+                Some(_) => self.statistics.send_full.add(count),
             }
             self.release(frame);
         }
-        self.handed = handed;
+        self.hands = hands;
     }
 
-    fn down_trunk(&mut self, mut frame: UmemFrame<'u>, to: InterfaceId, vlan: Option<VlanHeader>) {
-        let mut header = TrunkHeader::new(to.0, TO_WORKLOAD);
-        if let Some(vlan) = vlan {
-            header = header.with_tag(vlan.tpid, vlan.tci).unwrap_or(header);
-        }
+    fn down_trunk(&mut self, mut frame: UmemFrame<'u>, to: InterfaceId) {
+        let header = TrunkHeader::new(to.0, TO_WORKLOAD);
         if !frame.push_front(TRUNK_HEADER) {
             self.statistics.no_room.add(1);
             return self.release(frame);
@@ -388,16 +390,16 @@ impl<'u> Io for Sockets<'u> {
         to: InterfaceId,
         vlan: Option<VlanHeader>,
     ) {
-        let Some(device) = self.handover.device(to).filter(|_| !handover::is_stream(frame.head()))
-        else {
-            return self.down_trunk(frame, to, vlan);
+        let Some(device) = self.handover.device(to) else {
+            self.statistics.no_device.add(1);
+            return self.release(frame);
         };
         if vlan.is_some_and(|vlan| !handover::put_tag(&mut frame, vlan)) {
             self.statistics.no_room.add(1);
             return self.release(frame);
         }
-        self.handed.push(Handed { frame, to, device });
-        if self.handed.len() == HANDS {
+        self.hands.push(frame, to, device);
+        if self.hands.is_full() {
             self.hand_over();
         }
     }

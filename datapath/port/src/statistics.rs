@@ -46,6 +46,8 @@ statistics! {
     from_workload = "from-workload";
     /// Frames to workloads, queued.
     to_workload = "to-workload";
+    /// Of these, segments that were joined to the one before them.
+    joined = "joined";
     /// Frames of NICs, received.
     from_nic = "from-nic";
     /// Frames to NICs, queued.

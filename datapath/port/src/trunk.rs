@@ -1,21 +1,20 @@
 //! The trunk: one veth pair between tcx and AF_XDP, for all workloads of the daemon.
 //!
 //! The near end is where the workloads are, so that tcx can redirect to it; its offloads are off, so
-//! what workloads left to hardware, checksums and segmentation, is done before a frame crosses. The
+//! what workloads left to hardware, checksums and segmentation, is done before a frame crosses. Back to
+//! workloads it carries only what does not fit their device (`crate::handover` has the rest). The
 //! far end is alone in a namespace without a name: no host stack, no other daemon sees it, and both
 //! ends vanish when the process does.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aya::programs::xdp::XdpMode;
 use ovn_xdp_abi::map::TrunkConfig;
 
 use crate::ethtool;
 use crate::namespace::Namespace;
-use crate::napi;
 use crate::netlink::{self, VethPair};
 use crate::ports::PortsError;
 use crate::program::{Object, Plain, ifindex};
@@ -29,10 +28,6 @@ pub(crate) const TRUNK_MTU: u32 = 9_600;
 pub(crate) const MAX_WORKLOAD_MTU: u32 = TRUNK_MTU - 14;
 
 const FAR: &str = "trunk";
-
-/// How long the near end lets frames to workloads gather while it is busy, so that GRO finds the
-/// segments of a stream together. The first frame after a pause does not wait.
-const GATHER: Duration = Duration::from_micros(20);
 
 /// Both ends. Dropping removes them.
 pub(crate) struct Trunk {
@@ -109,9 +104,6 @@ impl Trunk {
         object.attach_tcx("deliver", &self.near)?;
         object.verify_xdp("lower")?;
         object.attach_xdp("lower", &self.near, XdpMode::Driver)?;
-        if let Err(error) = napi::hold(&self.near, GATHER) {
-            tracing::warn!(device = self.near, %error, "segments to workloads are not joined");
-        }
         netlink::set_up_quietly(self.ifindex).map_err(failed("setting it up"))
     }
 

@@ -192,6 +192,17 @@ impl<'u> UmemFrame<'u> {
         self.rest_len += segment.len;
     }
 
+    /// Adds what another frame has behind the first `skip` bytes of its head.
+    pub(crate) fn join(&mut self, other: UmemFrame<'u>, skip: usize) {
+        debug_assert!(skip <= other.len as usize);
+        let mut skip = skip as u32;
+        for Segment { chunk, offset, len } in other.segments() {
+            // SAFETY: the other frame's own, and it is not used again.
+            unsafe { self.append(Segment { chunk, offset: offset + skip, len: len - skip }) };
+            skip = 0;
+        }
+    }
+
     /// All segments, also empty ones, the head first.
     pub(crate) fn segments(&self) -> impl Iterator<Item = Segment> + use<'u> {
         let umem = self.umem;

@@ -7,7 +7,7 @@ use ovn_xdp_port::{Ports, PortsConfig};
 
 use crate::lab::cross::{Cross, Seen, TEST_ETHERTYPE};
 use crate::lab::tap::{Tap, VNET_HEADER};
-use crate::lab::{Lab, checksum, inside};
+use crate::lab::{Lab, checksum, inside, wait_for};
 
 const ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 
@@ -33,10 +33,11 @@ struct Vms {
     _lab: Lab,
 }
 
-fn vms(system_id: &str, vnet: bool) -> Vms {
+/// `vnet` says which of the VMs leave checksums and segmentation to the host.
+fn vms(system_id: &str, vnet: [bool; 2]) -> Vms {
     let mut lab = Lab::new();
     let host = lab.namespace("host");
-    let taps = [Tap::new(&host, "tap1", vnet), Tap::new(&host, "tap2", false)];
+    let taps = [Tap::new(&host, "tap1", vnet[0]), Tap::new(&host, "tap2", vnet[1])];
     let config = PortsConfig { system_id: system_id.into(), ..PortsConfig::default() };
     let mut ports = inside(&host, || Ports::open(config).unwrap());
     ports.attach_interface(InterfaceId(1), "tap1").unwrap();
@@ -50,7 +51,7 @@ fn vms(system_id: &str, vnet: bool) -> Vms {
 
 #[test]
 fn up_to_three_tags_are_seen_and_arrive_as_they_were_sent() {
-    let Vms { taps: [first, second], cross, .. } = &mut vms("tags", false);
+    let Vms { taps: [first, second], cross, .. } = &mut vms("tags", [false; 2]);
     let cases: &[&[(u16, u16)]] = &[
         &[],
         &[(0x8100, 7)],
@@ -83,7 +84,7 @@ fn up_to_three_tags_are_seen_and_arrive_as_they_were_sent() {
 
 #[test]
 fn a_frame_with_more_tags_than_the_trunk_carries_is_dropped_and_counted() {
-    let Vms { taps: [first, second], ports, .. } = &mut vms("many-tags", false);
+    let Vms { taps: [first, second], ports, .. } = &mut vms("many-tags", [false; 2]);
     first.send(&frame(&[(0x8100, 1); 4], &[1; 46]));
     first.send(&frame(&[(0x8100, 1); 3], &[2; 46]));
     let got = second.receive(is_test).unwrap();
@@ -120,25 +121,65 @@ fn unsegmented(payload: &[u8], mss: u16) -> Vec<u8> {
     all
 }
 
+/// What one VM sends unsegmented, [`unsegmented`] by `mss` bytes.
+fn stream() -> Vec<u8> {
+    (0..60_000u32).map(|i| (i ^ (i >> 8)) as u8).collect()
+}
+
 #[test]
 fn a_tagged_64_kilobyte_segment_of_a_vm_arrives_cut_and_with_right_checksums() {
-    let Vms { taps: [first, second], .. } = &mut vms("gso", true);
-    let payload: Vec<u8> = (0..60_000u32).map(|i| (i ^ (i >> 8)) as u8).collect();
-    first.send(&unsegmented(&payload, 1400));
-    let mut got = Vec::new();
-    while got.len() < payload.len() {
-        let frame = second.receive(is_test).expect("every segment arrives");
-        assert_eq!(&frame[12..18], &[0x81, 0x00, 0x00, 0x07, 0x08, 0x00]);
-        let total = usize::from(u16::from_be_bytes([frame[20], frame[21]]));
-        let ip = &frame[18..18 + total];
-        assert_eq!(checksum(&ip[..20], 0), 0, "IPv4 header checksum");
-        let length = (total - 20) as u16;
-        let pseudo: Vec<u8> = [&ip[12..20], &[0, 6], &length.to_be_bytes()].concat();
-        assert_eq!(checksum(&ip[20..], u32::from(!checksum(&pseudo, 0))), 0, "TCP checksum");
-        let sequence = u32::from_be_bytes(ip[24..28].try_into().unwrap());
-        assert_eq!(sequence as usize - 1, got.len());
-        assert!(ip.len() <= 1440);
-        got.extend_from_slice(&ip[40..]);
-    }
-    assert!(got == payload);
+    let Vms { taps: [first, second], ports, .. } = &mut vms("gso", [true, false]);
+    let payload = stream();
+    let statistics = ports.statistics();
+    // Until segments were joined on the way, and cut again.
+    wait_for("segments to be joined", || {
+        first.send(&unsegmented(&payload, 1400));
+        let mut got = Vec::new();
+        while got.len() < payload.len() {
+            let frame = second.receive(is_test).expect("every segment arrives");
+            assert_eq!(&frame[12..18], &[0x81, 0x00, 0x00, 0x07, 0x08, 0x00]);
+            let total = usize::from(u16::from_be_bytes([frame[20], frame[21]]));
+            let ip = &frame[18..18 + total];
+            assert_eq!(checksum(&ip[..20], 0), 0, "IPv4 header checksum");
+            let length = (total - 20) as u16;
+            let pseudo: Vec<u8> = [&ip[12..20], &[0, 6], &length.to_be_bytes()].concat();
+            assert_eq!(checksum(&ip[20..], u32::from(!checksum(&pseudo, 0))), 0, "TCP checksum");
+            let sequence = u32::from_be_bytes(ip[24..28].try_into().unwrap());
+            assert_eq!(sequence as usize - 1, got.len());
+            assert_eq!(ip.len() - 40, 1400.min(payload.len() - got.len()));
+            got.extend_from_slice(&ip[40..]);
+        }
+        assert!(got == payload);
+        statistics.iter().any(|worker| worker.joined.get() > 0)
+    });
+}
+
+#[test]
+fn a_vm_that_takes_segments_unsegmented_gets_those_of_a_stream_as_one_frame() {
+    let Vms { taps: [first, second], .. } = &mut vms("gro", [true, true]);
+    let payload = stream();
+    wait_for("a frame of many segments", || {
+        first.send(&unsegmented(&payload, 1400));
+        let (mut got, mut longest) = (Vec::new(), 0);
+        while got.len() < payload.len() {
+            let frame = second.receive(|frame| is_test(&frame[VNET_HEADER..]));
+            let frame = frame.expect("every byte arrives");
+            let (vnet, frame) = frame.split_at(VNET_HEADER);
+            let data = &frame[18 + 40..];
+            if data.len() > 1400 {
+                // NEEDS_CSUM, GSO_TCPV4, header length, segment, start and offset of the checksum.
+                assert_eq!(vnet, [1, 1, 58, 0, 0x78, 5, 38, 0, 16, 0]);
+            }
+            assert_eq!(&frame[12..18], &[0x81, 0x00, 0x00, 0x07, 0x08, 0x00]);
+            let total = usize::from(u16::from_be_bytes([frame[20], frame[21]]));
+            assert_eq!(total, frame.len() - 18);
+            assert_eq!(checksum(&frame[18..38], 0), 0, "IPv4 header checksum");
+            let sequence = u32::from_be_bytes(frame[42..46].try_into().unwrap());
+            assert_eq!(sequence as usize - 1, got.len());
+            got.extend_from_slice(data);
+            longest = longest.max(data.len());
+        }
+        assert!(got == payload);
+        longest >= 10 * 1400
+    });
 }

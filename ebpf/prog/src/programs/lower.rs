@@ -1,8 +1,7 @@
 //! From user space down the trunk: XDP at its near end.
 //!
 //! The private header comes off here, into the frame's metadata, before the kernel looks at the
-//! frame: what follows is the tenant's own Ethernet frame, so that GRO joins the segments of a TCP
-//! stream on their way to a workload. Frames with different metadata are never joined.
+//! frame: what follows is the tenant's own Ethernet frame.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
