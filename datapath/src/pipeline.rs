@@ -2,9 +2,9 @@
 //!
 //! A walk is a list of branches, worked off depth first: `clone`, multicast groups and patch ports
 //! add branches, never recursion, so the only limits are [`MAX_PATH`] tables on the way of one
-//! packet and [`MAX_TABLES`] for all its copies ([`MAX_SEEN`] in a trace), and passing them is counted
-//! (TRAP-10). Each branch is a copy of the packet's fields; the frame itself is not touched. What is
-//! consulted outside the cache's key is noted for the verdict.
+//! packet and [`MAX_TABLES`] for all its copies, and passing them is counted (TRAP-10). Each branch is a
+//! copy of the packet's fields; the frame itself is not touched. What is consulted outside the cache's
+//! key is noted for the verdict.
 
 use crate::answer;
 use crate::classify::{Domain, Found};
@@ -34,12 +34,9 @@ pub use whole::follow;
 /// Tables that one copy of a packet may pass.
 pub const MAX_PATH: u32 = 2048;
 
-/// Tables that all copies of a packet may pass together.
-pub const MAX_TABLES: u32 = 1 << 20;
-
-/// The same of a walk that is seen: a trace takes some kilobytes for each, and a running daemon makes
-/// traces too.
-pub const MAX_SEEN: u32 = 1 << 18;
+/// Tables that all copies of a packet may pass together: a flood to 4094 children takes 30 for each, and
+/// what a guest may have a worker do for one packet, where the network goes round in a circle, is 5 ms.
+pub const MAX_TABLES: u32 = 1 << 17;
 
 /// Nanoseconds after which a walk that reports something to control is made again.
 pub const REPORT_AGAIN: u64 = 5_000_000_000;
@@ -430,8 +427,7 @@ impl<'g, 'p, 'o, O: Observer, S: Surroundings> Walk<'g, 'p, 'o, O, S> {
         let (mut pipeline, mut table) = (pipeline, table);
         let datapath: &'g Datapath = branch.datapath;
         let most = if S::WHOLE { whole::MAX_PATH } else { MAX_PATH };
-        let of_all = if O::SEES { MAX_SEEN } else { MAX_TABLES };
-        let most = most.saturating_sub(branch.path).min(of_all - self.tables);
+        let most = most.saturating_sub(branch.path).min(MAX_TABLES - self.tables);
         let mut passed = 0;
         let found = loop {
             passed += 1;

@@ -7,7 +7,7 @@ use ovn_xdp_datapath::counters::WorkerCounters;
 use ovn_xdp_datapath::field::{self, Context};
 use ovn_xdp_datapath::key::{FlowId, InterfaceId};
 use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
-use ovn_xdp_datapath::pipeline::MAX_SEEN;
+use ovn_xdp_datapath::pipeline::MAX_TABLES;
 use ovn_xdp_datapath::program::{Op, Program};
 use ovn_xdp_datapath::publish::{Datapath, Mac};
 use ovn_xdp_datapath::trace::{Entrance, Traced, trace};
@@ -114,7 +114,7 @@ fn a_trace_of_ever_more_copies_ends_before_it_fills_the_host() {
     let entrance = Entrance::Interface(InterfaceId(1));
     let traced = trace(&generation, entrance, None, &frame, 0, &counters, &mut seen).unwrap();
     let reason = traced.walked.verdict.drop.map(|drop| drop.reason);
-    assert_eq!((seen.0, reason), (MAX_SEEN, Some(DropReason::TooManyHops)));
+    assert_eq!((seen.0, reason), (MAX_TABLES, Some(DropReason::TooManyHops)));
 }
 
 #[test]
