@@ -32,7 +32,6 @@ use ovn_xdp_kit::process::{self, Process};
 use ovn_xdp_kit::wait;
 use ovn_xdp_logical::canonical::{self, Canonical, Names};
 use ovn_xdp_logical::set::member;
-use ovn_xdp_logical::symbol::Symbols;
 use ovn_xdp_ovsdb::client::Client;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -191,7 +190,7 @@ impl Ours {
                 keys.insert(port.logical_port.to_string(), u32::from(port.key.get()));
             }
         }
-        let symbols = Symbols::flow();
+        let symbols = self.whole.network().symbols();
         let tree = canonical::parse(flow.matches(), symbols, &names).unwrap();
         let actions = self.whole.network().actions(flow).ok_or("its actions do not read")?;
         let tree = match &actions.prerequisites {

@@ -2,7 +2,8 @@
 //!
 //! Lines are taken as OVN's `ovstest test-ovn` takes them: what stands behind a `#` does not count,
 //! and a line that starts with one, or holds nothing, is answered with itself. An answer is the
-//! canonical text or the error that OVN gives; [`Lflow::answer`] also says where the error is.
+//! canonical text or the error that OVN gives; [`Lflow::answer`] also says where the error is. No
+//! database says of what release its northd is: names mean what they mean to the newest.
 
 use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::program::Pipeline;

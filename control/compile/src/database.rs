@@ -10,6 +10,7 @@ use crate::southbound::*;
 use hashbrown::HashMap;
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_datapath::publish::Mac;
+use ovn_xdp_logical::dialect::Release;
 use ovn_xdp_ovsdb::replica::Change;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -222,6 +223,12 @@ impl Database {
         let value =
             |global: &Arc<SbGlobal>| global.options.get(name).is_some_and(|v| **v == *"true");
         self.globals.values().any(value)
+    }
+
+    /// The release that northd is of, if it says so.
+    pub(crate) fn release(&self) -> Option<Release> {
+        let mut globals = self.globals.values();
+        Release::read(globals.find_map(|global| global.options.get("northd_internal_version"))?)
     }
 
     fn index(&mut self, update: &Update) {

@@ -13,6 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_datapath::publish::{Mac, Port};
 use ovn_xdp_logical::action::OptionTable;
+use ovn_xdp_logical::dialect::Dialect;
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -36,6 +37,7 @@ impl Compiler {
     /// Marks what an update reaches.
     pub(crate) fn mark(&mut self, update: &Update) {
         self.mark_options(update);
+        self.mark_dialect(update);
         self.mark_chassis_rows(update);
         self.mark_datapaths(update);
         self.mark_flows(update);
@@ -132,6 +134,25 @@ impl Compiler {
         let v6 = v6.into_iter().map(|row| (&*row.name, row.code.into(), &*row.kind));
         self.texts.dhcpv6 = Arc::new(OptionTable::new(v6));
         self.dirty.everything = true;
+    }
+
+    /// Marks the flows that a northd of another release means otherwise, when it is of another.
+    fn mark_dialect(&mut self, update: &Update) {
+        if update.globals.is_empty() {
+            return;
+        }
+        let dialect = Dialect::of(self.database.release());
+        if std::mem::replace(&mut self.texts.dialect, dialect) == dialect {
+            return;
+        }
+        self.texts.clear();
+        // What a template variable stands for is not in the text.
+        let concerned = |text: &str| Dialect::matters(text) || text.contains('^');
+        for datapath in self.locals.keys() {
+            let flows = self.database.flows_for(*datapath);
+            let flows = flows.filter(|flow| concerned(flow.matches()));
+            self.dirty.flows.extend(flows.map(|flow| (flow.uuid(), *datapath)));
+        }
     }
 
     fn mark_chassis_rows(&mut self, update: &Update) {

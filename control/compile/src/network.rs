@@ -7,6 +7,7 @@ use ovn_xdp_datapath::key::{DatapathKey, FlowId};
 use ovn_xdp_datapath::program::Pipeline;
 use ovn_xdp_logical::action::{Actions, Parameters, Position, parse_actions};
 use ovn_xdp_logical::canonical::Names;
+use ovn_xdp_logical::dialect::Release;
 use ovn_xdp_logical::set::member;
 use ovn_xdp_logical::symbol::Symbols;
 use uuid::Uuid;
@@ -43,11 +44,7 @@ impl<'a> Network<'a> {
     /// Its actions as a tree; one for each operation of the rule's program.
     pub fn actions(self, flow: &LogicalFlow) -> Option<Actions> {
         let parameters = Parameters {
-            symbols: if flow.is_translated() {
-                Symbols::acl_ct_translation()
-            } else {
-                Symbols::flow()
-            },
+            symbols: self.compiler.texts.symbols(flow.is_translated()),
             position: Position::new(flow.pipeline(), flow.table()),
             dhcp_options: &self.compiler.texts.dhcp,
             dhcpv6_options: &self.compiler.texts.dhcpv6,
@@ -55,13 +52,14 @@ impl<'a> Network<'a> {
         parse_actions(flow.actions(), &parameters).ok()
     }
 
-    /// Year and month of the release that the database's `ovn-northd` is of, if it says so.
-    pub fn release(self) -> Option<(u16, u16)> {
-        let mut globals = self.compiler.database.globals.values();
-        let said = globals.find_map(|global| global.options.get("northd_internal_version"))?;
-        let (year, rest) = said.split_once('.')?;
-        let (month, _) = rest.split_once('.')?;
-        Some((year.parse().ok()?, month.parse().ok()?))
+    /// The names that its flows speak with, but for those that are translated (FLD-51).
+    pub fn symbols(self) -> &'static Symbols {
+        self.compiler.texts.symbols(false)
+    }
+
+    /// The release that the database's `ovn-northd` is of, if it says so.
+    pub fn release(self) -> Option<Release> {
+        self.compiler.database.release()
     }
 
     /// The name of a table's stage, as a flow in it has it. Of a datapath that was compiled it is one

@@ -16,6 +16,7 @@ use ovn_xdp_datapath::program::{Pipeline, Program};
 use ovn_xdp_logical::action::{OptionTable, Parameters, Position, parse_actions};
 use ovn_xdp_logical::annotate::Annotated;
 use ovn_xdp_logical::clauses::ClauseError;
+use ovn_xdp_logical::dialect::Dialect;
 use ovn_xdp_logical::error::Error;
 use ovn_xdp_logical::parse::parse;
 use ovn_xdp_logical::symbol::Symbols;
@@ -110,6 +111,8 @@ pub(crate) struct Texts {
     kept: Recent<Key<Box<str>>, Result<Compiled, Problem>>,
     programs: Recent<Place<Box<str>>, Lowered>,
     none: Option<Arc<[&'static str]>>,
+    /// That of the northd that wrote them.
+    pub(crate) dialect: Dialect,
     pub(crate) dhcp: Arc<OptionTable>,
     pub(crate) dhcpv6: Arc<OptionTable>,
 }
@@ -131,7 +134,12 @@ impl Texts {
     /// What another reader starts with.
     pub(crate) fn another(&self) -> Self {
         let (none, dhcp, dhcpv6) = (self.none.clone(), self.dhcp.clone(), self.dhcpv6.clone());
-        Self { none, dhcp, dhcpv6, ..Self::default() }
+        Self { none, dialect: self.dialect, dhcp, dhcpv6, ..Self::default() }
+    }
+
+    /// The names that flows speak with, translated ones (FLD-51) or others.
+    pub(crate) fn symbols(&self, translated: bool) -> &'static Symbols {
+        if translated { Symbols::acl_ct_translation() } else { Symbols::of(self.dialect) }
     }
 
     /// Compiles a flow for some datapaths.
@@ -185,8 +193,7 @@ impl Texts {
         world: &World<'_>,
         asked: &mut Vec<Name>,
     ) -> Result<(Annotated, Actions), Problem> {
-        let symbols =
-            if key.place.translated { Symbols::acl_ct_translation() } else { Symbols::flow() };
+        let symbols = self.symbols(key.place.translated);
         let mut value = |name: &str| {
             asked.push(Name::Template(name.into()));
             template_value(world.database, &world.own.name, name)

@@ -14,6 +14,7 @@ pub mod clauses;
 mod conjunction;
 pub mod constant;
 mod cursor;
+pub mod dialect;
 pub mod error;
 pub mod evaluate;
 pub mod expr;

@@ -5,6 +5,7 @@
 //! built once and live as long as the process, so that trees can point into them.
 
 use crate::annotate;
+use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::parse::parse;
@@ -152,13 +153,23 @@ impl fmt::Debug for Symbols {
 }
 
 impl Symbols {
-    /// The symbols of logical flows: the union of those of OVN 23.03 to 26.03.
+    /// The symbols of logical flows: the union of those of OVN 23.03 to 26.03, in the newest dialect.
     pub fn flow() -> &'static Self {
-        static FLOW: LazyLock<Symbols> = LazyLock::new(crate::vocabulary::flow);
-        &FLOW
+        Self::of(Dialect::default())
     }
 
-    /// The symbols of flows tagged `acl_ct_translation=true` (FLD-51).
+    /// The symbols of logical flows in a dialect.
+    pub fn of(dialect: Dialect) -> &'static Self {
+        static EARLY: LazyLock<Symbols> = LazyLock::new(|| crate::vocabulary::flow(Dialect::Early));
+        static LATE: LazyLock<Symbols> = LazyLock::new(|| crate::vocabulary::flow(Dialect::Late));
+        match dialect {
+            Dialect::Early => &EARLY,
+            Dialect::Late => &LATE,
+        }
+    }
+
+    /// The symbols of flows tagged `acl_ct_translation=true` (FLD-51), of which there are none in
+    /// any but the newest dialect.
     pub fn acl_ct_translation() -> &'static Self {
         static TRANSLATION: LazyLock<Symbols> =
             LazyLock::new(crate::vocabulary::acl_ct_translation);

@@ -1,6 +1,7 @@
 //! The definitions of the symbols, in the order and with the meaning of ovn-sb(5) (FLD-01 to
 //! FLD-51).
 
+use crate::dialect::Dialect;
 use crate::symbol::{Definitions, Level, Symbols, Writable};
 use ovn_xdp_datapath::field::{self, Slice};
 
@@ -12,14 +13,14 @@ use Writable::{Commit, Never, Packet};
 const INNER_IP4_SRC: Slice = Slice::new(13, 0, 32);
 
 /// The symbols of logical flows.
-pub(crate) fn flow() -> Symbols {
-    let mut symbols = flow_definitions();
+pub(crate) fn flow(dialect: Dialect) -> Symbols {
+    let mut symbols = flow_definitions(dialect);
     symbols.finish().expect("the vocabulary is consistent")
 }
 
 /// Those and five that are defined wrong, under the names that OVN's `ovstest` gives them.
 pub(crate) fn ovstest() -> Symbols {
-    let mut symbols = flow_definitions();
+    let mut symbols = flow_definitions(Dialect::Late);
     symbols.finish().expect("the vocabulary is consistent");
     for (name, prerequisite) in [
         ("bad_prereq", "xyzzy"),
@@ -33,13 +34,13 @@ pub(crate) fn ovstest() -> Symbols {
     symbols.as_symbols()
 }
 
-fn flow_definitions() -> Definitions {
+fn flow_definitions(dialect: Dialect) -> Definitions {
     let mut symbols = Definitions::default();
     metadata(&mut symbols);
     connection(&mut symbols);
     link(&mut symbols);
-    network(&mut symbols);
-    neighbours(&mut symbols);
+    network(&mut symbols, dialect);
+    neighbours(&mut symbols, dialect);
     for (protocol, number, source, destination) in [
         ("tcp", "ip.proto == 6", "tcp.src", "tcp.dst"),
         ("udp", "ip.proto == 17", "udp.src", "udp.dst"),
@@ -60,8 +61,8 @@ pub(crate) fn acl_ct_translation() -> Symbols {
     metadata(&mut symbols);
     connection(&mut symbols);
     link(&mut symbols);
-    network(&mut symbols);
-    neighbours(&mut symbols);
+    network(&mut symbols, Dialect::Late);
+    neighbours(&mut symbols, Dialect::Late);
     symbols.field("ct_proto", field::CT_PROTO, Nominal, Some("ct.trk"), Never);
     for (protocol, meaning, source, destination) in [
         ("tcp", "ct.trk && !ct.inv && ct_proto == 6", "tcp.src", "tcp.dst"),
@@ -199,7 +200,11 @@ fn link(symbols: &mut Definitions) {
 }
 
 /// FLD-30 to FLD-41.
-fn network(symbols: &mut Definitions) {
+fn network(symbols: &mut Definitions, dialect: Dialect) {
+    let igmp = match dialect {
+        Dialect::Early => "ip4 && ip.proto == 2",
+        Dialect::Late => "ip4.mcast && ip.proto == 2",
+    };
     symbols
         .predicate("ip4", "eth.type == 0x800")
         .predicate("ip6", "eth.type == 0x86dd")
@@ -215,7 +220,7 @@ fn network(symbols: &mut Definitions) {
         .predicate("icmp4", "ip4 && ip.proto == 1")
         .field("icmp4.type", field::ICMP_TYPE, Nominal, Some("icmp4"), Packet)
         .field("icmp4.code", field::ICMP_CODE, Nominal, Some("icmp4"), Packet)
-        .predicate("igmp", "ip4.mcast && ip.proto == 2")
+        .predicate("igmp", igmp)
         .field("ip6.src", field::IP6_SRC, Ordinal, Some("ip6"), Packet)
         .field("ip6.dst", field::IP6_DST, Ordinal, Some("ip6"), Packet)
         .field("ip6.label", field::IP6_LABEL, Ordinal, Some("ip6"), Packet)
@@ -244,7 +249,17 @@ fn network(symbols: &mut Definitions) {
 }
 
 /// FLD-42 to FLD-46.
-fn neighbours(symbols: &mut Definitions) {
+fn neighbours(symbols: &mut Definitions, dialect: Dialect) {
+    let [mldv1, mldv2] = match dialect {
+        Dialect::Early => [
+            "ip6.src == fe80::/10 && icmp6.type == {130, 131, 132}",
+            "ip6.dst == ff02::16 && icmp6.type == 143",
+        ],
+        Dialect::Late => [
+            "eth.mcastv6 && ip6.src == fe80::/10 && icmp6.type == {130, 131, 132}",
+            "eth.mcastv6 && ip6.dst == ff02::16 && icmp6.type == 143",
+        ],
+    };
     for (protocol, meaning, names) in [
         ("arp", "eth.type == 0x806", ["arp.op", "arp.spa", "arp.sha", "arp.tpa", "arp.tha"]),
         ("rarp", "eth.type == 0x8035", ["rarp.op", "rarp.spa", "rarp.sha", "rarp.tpa", "rarp.tha"]),
@@ -271,8 +286,8 @@ fn neighbours(symbols: &mut Definitions) {
         .field("nd.target", field::ND_TARGET, Ordinal, Some("nd"), Packet)
         .field("nd.sll", field::ND_SLL, Ordinal, Some("nd_ns"), Packet)
         .field("nd.tll", field::ND_TLL, Ordinal, Some("nd_na"), Packet)
-        .predicate("mldv1", "eth.mcastv6 && ip6.src == fe80::/10 && icmp6.type == {130, 131, 132}")
-        .predicate("mldv2", "eth.mcastv6 && ip6.dst == ff02::16 && icmp6.type == 143");
+        .predicate("mldv1", mldv1)
+        .predicate("mldv2", mldv2);
 }
 
 /// What stands behind the transport protocols: tcp.flags, FLD-49 and FLD-50.

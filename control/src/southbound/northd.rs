@@ -5,7 +5,8 @@
 //! OVN. What the key is for is kept: with it set, a chassis follows the northd that it found when it
 //! started, and when northd is upgraded it goes on forwarding as it does, changes nothing and writes
 //! nothing, until northd is back at that version or the chassis is restarted, which is what its own
-//! upgrade does. Without the key, flows of any northd are taken, and `show` counts those that cannot
+//! upgrade does. Without the key, flows of any northd are taken, read as its release means them
+//! ([`Dialect`](ovn_xdp_logical::dialect::Dialect)), and `show` counts those that cannot
 //! be used.
 
 /// Which northd is followed.

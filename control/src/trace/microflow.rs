@@ -5,7 +5,6 @@ use super::names::Names;
 use ovn_xdp_datapath::field::Context;
 use ovn_xdp_datapath::key::DatapathKey;
 use ovn_xdp_logical::canonical;
-use ovn_xdp_logical::symbol::Symbols;
 
 /// Why an expression does not make a packet, in `ovn-trace`'s words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,7 +36,7 @@ pub fn read(
     datapath: Option<&str>,
     text: &str,
 ) -> Result<(DatapathKey, Context), MicroflowError> {
-    let symbols = Symbols::flow();
+    let symbols = names.network.symbols();
     let named = datapath.map(|name| {
         names.find_datapath(name).ok_or_else(|| MicroflowError::Datapath(name.to_owned()))
     });

@@ -14,6 +14,7 @@ use ovn_xdp_datapath::observe::{Decision, Lookup, Observer, Step};
 use ovn_xdp_datapath::program::{Agent, Op, Pipeline};
 use ovn_xdp_datapath::publish::Datapath;
 use ovn_xdp_logical::action::Action;
+use ovn_xdp_logical::dialect::Release;
 use ovn_xdp_logical::field::FieldRef;
 use ovn_xdp_ovsdb::replica::Replica;
 use std::cell::RefCell;
@@ -27,7 +28,7 @@ pub struct Place {
 }
 
 /// The first release that has a zone in `ct_next` and `ct_commit_nat`.
-const ZONES: (u16, u16) = (24, 9);
+const ZONES: Release = Release::new(24, 9, 0);
 
 /// The list of actions of a table that is not shown.
 const HIDDEN: usize = usize::MAX;

@@ -112,13 +112,14 @@ fn ordinary(dice: &mut Dice, terms: &mut Vec<String>, v6: bool, source: &str, to
         }
         4..=6 => terms.push(format!("udp.src == 40001 && udp.dst == {port}")),
         7 => terms.push(format!("sctp.src == 40002 && sctp.dst == {port}")),
-        8..=9 if v6 => terms.push(format!("icmp6.type == {}", dice.of(&[128, 129, 1, 2, 3]))),
+        8..=9 if v6 => {
+            terms.push(format!("icmp6.type == {}", dice.of(&[128, 129, 1, 2, 3, 131, 143])));
+        }
         8..=9 => terms.push(format!("icmp4.type == {}", dice.of(&[8, 0, 3, 11]))),
         10 => terms.push("ip.frag == 1 && ip.proto == 17".into()),
-        // Protocols of the other family too. Not IGMP: of 23.03's `igmp` a unicast packet is one as well,
-        // of later versions and ours it is not (FLD-37).
+        // Protocols of the other family too, and IGMP and MLD to one host.
         _ if v6 => terms.push(format!("ip.proto == {}", dice.of(&[47, 50, 89, 1, 2]))),
-        _ => terms.push(format!("ip.proto == {}", dice.of(&[47, 50, 89, 58]))),
+        _ => terms.push(format!("ip.proto == {}", dice.of(&[47, 50, 89, 58, 2, 2]))),
     }
 }
 
@@ -190,8 +191,9 @@ fn requests(dice: &mut Dice, terms: &mut Vec<String>, v6: bool) {
               && ip.proto == 2 && ip.ttl == 1"
             .into(),
         6 => format!(
-            "eth.dst == 33:33:00:00:00:16 && ip6.src == fe80::1 && ip6.dst == ff02::16 \
+            "eth.dst == {} && ip6.src == fe80::1 && ip6.dst == ff02::16 \
              && ip.ttl == 1 && icmp6.type == {}",
+            dice.of(&["33:33:00:00:00:16", "33:33:00:00:00:16", "02:00:00:00:01:01"]),
             dice.of(&[130, 131, 132, 143])
         ),
         7 => format!(

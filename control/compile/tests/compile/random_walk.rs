@@ -39,6 +39,8 @@ enum Event {
     Release(usize),
     /// A chassis gets this many tunnels.
     Tunnels { chassis: usize, count: u32, address: u8 },
+    /// northd is of the early dialect, or of the late one.
+    Northd { early: bool },
     /// An interface gets a name, or goes.
     Interface { id: u32, name: Option<u8> },
     /// What there is is published.
@@ -67,6 +69,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(chassis, count, address)| Event::Tunnels { chassis, count, address }),
         2 => (0..3_u32, prop::option::of(0..2_u8))
             .prop_map(|(id, name)| Event::Interface { id, name }),
+        1 => prop::bool::ANY.prop_map(|early| Event::Northd { early }),
         4 => Just(Event::Publish),
     ]
 }
@@ -257,6 +260,16 @@ impl World {
                     self.interfaces.remove(id);
                 }
             },
+            Event::Northd { early } => {
+                let mut rows = self.rows.iter();
+                let Some((&at, row)) = rows.find(|(_, row)| **row.table() == *"SB_Global") else {
+                    return;
+                };
+                let version = if *early { "23.03.1-20.27.0-70.6" } else { "26.03.1-21.8.0-82.14" };
+                let options = Datum::map([("northd_internal_version", version)]);
+                let row = with(row, "options", options);
+                self.set_rows(vec![(at, Some(row))]);
+            }
             Event::Publish => {
                 self.compiler.publish();
             }
@@ -321,7 +334,8 @@ fn planted(recorded: &[Change]) -> Vec<Change> {
         uuid
     };
     for (chassis, vip) in [("hv1", "10.0.0.1"), ("hv2", "10.0.0.2"), ("hv3", "")] {
-        let variables = Datum::map([("vip", vip), ("what", "tcp"), ("more", "80")]);
+        let variables =
+            Datum::map([("vip", vip), ("what", "tcp"), ("more", "80"), ("snooped", "igmp")]);
         let columns = [("chassis", Datum::from(chassis)), ("variables", variables)];
         plant("Chassis_Template_Var", Row::made("Chassis_Template_Var", columns));
     }
@@ -339,6 +353,7 @@ fn planted(recorded: &[Change]) -> Vec<Change> {
             ("ip4.dst == ^vip && ^what.dst == ^more".to_owned(), "reg0 = ^vip; next;".to_owned()),
             (format!("is_chassis_resident(\"{port}\") && ip4"), "next;".to_owned()),
             (format!("!is_chassis_resident(\"{port}\") && ^what"), "drop;".to_owned()),
+            ("^snooped".to_owned(), "next;".to_owned()),
             (format!("outport == \"{port}\""), format!("outport = \"{port}\"; output;")),
         ] {
             let mut row = like.clone();

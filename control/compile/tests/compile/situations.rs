@@ -274,6 +274,83 @@ fn port_ranges_are_one_range_each_and_a_table_of_them_says_so() {
 }
 
 #[test]
+fn igmp_and_mld_are_what_they_are_to_northd_and_become_another_thing_when_northd_is_upgraded() {
+    let mut changes = recorded::changes("stateful");
+    let at = changes.iter().position(|it| *it.table == *"SB_Global").unwrap();
+    let recorded = changes.remove(at);
+    let northd = |version| {
+        let options = Datum::map([("northd_internal_version", version)]);
+        Change { old: None, ..with(&recorded, "options", options) }
+    };
+    let flow = |text| find("Logical_Flow", "match", text, &changes).row.as_u128();
+    let (igmp, mld) = (flow("igmp"), flow("mldv1 || mldv2"));
+    // To one host: IGMP, and a report of MLDv1.
+    let unicast = |version, slices: [(_, u128); 3]| {
+        let mut packet = Context::default();
+        packet.set(field::ETH_TYPE, version);
+        slices.into_iter().for_each(|(slice, value)| packet.set(slice, value));
+        packet
+    };
+    let to_host =
+        unicast(0x800, [(field::IP_PROTO, 2), (field::IP4_DST, 0x0a00_0b01), (field::IP_TTL, 1)]);
+    let report = (field::ICMP_TYPE, 131);
+    let to_host6 =
+        unicast(0x86dd, [(field::IP_PROTO, 58), (field::IP6_SRC, 0xfe80 << 112), report]);
+    let snooped = |generation: &Generation| {
+        let tables = generation.datapaths.values().flat_map(|it| it.ingress.iter());
+        let rules: Vec<_> = tables.flat_map(|it| it.rules().collect::<Vec<_>>()).collect();
+        [(igmp, &to_host), (mld, &to_host6)].map(|(flow, packet)| {
+            let rule = rules.iter().find(|rule| rule.flow().0 == flow).unwrap();
+            rule.matches(packet, &generation.sets)
+        })
+    };
+    let started = |updates: &[&[Change]]| {
+        let mut compiler = Compiler::new(Identity { chassis: "hv1".into() });
+        updates.iter().for_each(|update| compiler.apply(update));
+        compiler.bind("lefta", on(None));
+        compiler
+    };
+    let (early, late) = (northd("24.03.2-20.33.0-72.6"), northd("24.03.8-20.33.0-72.6"));
+    let mut running = started(&[&changes]);
+    let unknown = running.publish();
+    assert_eq!(snooped(&unknown), [false; 2], "nobody says which northd it is");
+    let mut before = None;
+    for (now, of_a_host) in [(&early, true), (&late, false), (&early, true)] {
+        let old = before.replace(now).and_then(|it: &Change| it.new.clone());
+        running.apply(&[Change { old, ..now.clone() }]);
+        let followed = running.publish();
+        assert_eq!(snooped(&followed), [of_a_host; 2], "{:?}", now.new);
+        let global = std::slice::from_ref(now);
+        let (first, last) = ([global, &changes].concat(), [&changes, global].concat());
+        for order in [&[&*first][..], &[&*last], &[global, &changes], &[&changes, global]] {
+            assert_eq!(dump(&started(order).publish()), dump(&followed));
+        }
+    }
+    running.apply(&[deletion(&early)]);
+    assert_eq!(dump(&running.publish()), dump(&unknown));
+}
+
+#[test]
+fn an_upgrade_of_northd_touches_no_datapath_in_which_no_flow_is_about_igmp_or_mld() {
+    let mut changes = recorded::changes("stateless");
+    let is_about = |change: &Change| {
+        let row = change.new.as_ref().unwrap();
+        *change.table == *"Logical_Flow" && row.string("match").unwrap().contains("mldv")
+    };
+    let upgraded = changes.iter().find(|it| *it.table == *"SB_Global").unwrap().clone();
+    let options = Datum::map([("northd_internal_version", "26.03.1-21.8.0-82.14")]);
+    let upgraded = with(&upgraded, "options", options);
+    changes.retain(|change| !is_about(change));
+    let mut compiler = Compiler::new(Identity { chassis: "hv1".into() });
+    compiler.apply(&changes);
+    compiler.bind("lefta", on(None));
+    let before = compiler.publish();
+    assert!(before.datapaths.size() > 1);
+    compiler.apply(&[upgraded]);
+    assert!(Arc::ptr_eq(&before, &compiler.publish()));
+}
+
+#[test]
 fn a_static_neighbour_is_behind_a_learned_one_unless_it_overrides() {
     let changes = recorded::changes("stateless");
     let mut compiler = compiler("stateless");

@@ -76,7 +76,7 @@ impl OptionTable {
 /// What the text of actions is read with.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameters<'a> {
-    /// [`Symbols::flow`], or [`Symbols::acl_ct_translation`] for a flow so tagged.
+    /// [`Symbols::of`] the dialect, or [`Symbols::acl_ct_translation`] for a flow so tagged.
     pub symbols: &'a Symbols,
     /// Where the flow is.
     pub position: Position,
