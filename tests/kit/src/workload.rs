@@ -149,6 +149,16 @@ impl Workload {
         link::mtu(&self.namespace, LINK, mtu)
     }
 
+    /// Has it get frames as they are on a wire: its interface's other end cuts and sums what it would
+    /// hand over whole.
+    pub fn take_plain_frames(&self) -> Result<()> {
+        let (namespace, link) = &self.far_end;
+        let mut far = Command::new("ip");
+        far.args(["netns", "exec", namespace, "ethtool", "-K", link, "tx", "off"]);
+        process::run(&mut far)?;
+        Ok(())
+    }
+
     fn give_tag(&self, inner: &str, tag: VlanHeader) -> Result<Nest> {
         let mut nest = locked(&self.nest);
         let nest = match &*nest {
