@@ -9,7 +9,6 @@ use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::lab::{Family, LabOptions, Ours};
 use ovn_xdp_kit::link::{Mac, Underlay, address, mac, mac_of, veth};
 use ovn_xdp_kit::namespace::Namespace;
-use ovn_xdp_kit::process;
 use ovn_xdp_kit::topology::{self, CHASSIS, CHASSIS_V6, PORTS, Workloads};
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::wait::{self, PATIENCE};
@@ -256,28 +255,6 @@ fn no_frame_is_taken_for_one_of_an_interface_without_a_port_while_a_chassis_star
         assert_eq!(lab.hypervisors[0].drops("no-port").unwrap(), 0);
     }
     drop(stream);
-}
-
-/// What a guest receives of a stream comes in large pieces only if the trunk may hold frames until more
-/// have come: for the daemon as it is started on a host, whose /sys is its own.
-#[test]
-fn the_kernel_may_join_the_segments_of_a_stream_to_a_workload() {
-    let lab = Lab::start();
-    let chassis = &lab.hypervisors[0];
-    let links: Vec<String> = chassis
-        .namespace()
-        .ip("-brief link show type veth")
-        .unwrap()
-        .lines()
-        .filter_map(|line| line.split(['@', ' ']).next())
-        .map(str::to_owned)
-        .collect();
-    let trunk = links.iter().find(|link| link.starts_with("ovxt-")).expect("the trunk");
-    let mut cat = chassis.namespace().command("cat");
-    cat.arg(format!("/sys/class/net/{trunk}/gro_flush_timeout"));
-    let nanoseconds: u64 = process::run(&mut cat).unwrap().trim().parse().unwrap();
-    assert!(nanoseconds > 0, "{}", chassis.log());
-    assert!(!chassis.log().contains("not joined"), "{}", chassis.log());
 }
 
 #[test]

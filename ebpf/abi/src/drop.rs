@@ -51,7 +51,7 @@ reasons! {
     NoNextHop = "no-next-hop";
     /// Too big for the tunnel, and no answer could be made of it.
     TooBig = "too-big";
-    /// The packet crossed more datapaths or tables than a packet may.
+    /// The packet crossed more than 2,048 tables, or its copies together more than 131,072.
     TooManyHops = "too-many-hops";
     /// A Geneve packet from an address that is no chassis.
     UnknownPeer = "unknown-peer";
