@@ -27,7 +27,7 @@ pub enum Expr {
         /// Behind an odd number of `!`.
         negated: bool,
     },
-    /// `$set` has no members. Only annotation makes it: see [`Comparison::excepted`].
+    /// `$set` has no members. Only annotation makes it: see `Comparison::excepted`.
     NoMembers {
         /// Name without the sigil.
         set: Box<str>,

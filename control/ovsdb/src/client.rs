@@ -1,6 +1,6 @@
 //! The client: follows one database, whatever server it is on.
 //!
-//! [`Client::spawn`] starts a task that keeps a connection ([`crate::session`]); the [`Client`]
+//! [`Client::spawn`] starts a task that keeps a connection (`session.rs`); the [`Client`]
 //! holds the replica and hands out what happened, one [`Event`] after the other. One notification
 //! of the server, which is one transaction of the database, is one event (TRAP-12). While there is
 //! no connection the replica stays as it was.

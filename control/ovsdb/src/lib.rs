@@ -7,7 +7,7 @@
 //! From the wire up: [`remote`] and [`tls`] say where, [`wire`] cuts the stream into messages,
 //! [`connection`] makes calls, [`server`] judges whether a member of a cluster will do, [`monitor`]
 //! and [`json`] read updates into [`row`]s, [`replica`] applies them, and the task in `session` ties them
-//! together. [`file`] reads a database without a server.
+//! together. [`mod@file`] reads a database without a server.
 #![forbid(unsafe_code)]
 
 pub mod backoff;

@@ -27,7 +27,7 @@ impl fmt::Debug for Pieces {
 
 /// Something that is listed, an object or a line each.
 pub trait Listed: Serialize + Send {
-    /// Titles of its columns, as [`Columns`] wants them.
+    /// Titles of its columns, as `Columns` wants them.
     const TITLES: &'static [&'static str];
 
     /// A cell for each of them.

@@ -1,7 +1,7 @@
 //! The loop of a worker: one thread, its sockets, and the forwarder that decides about each frame.
 //!
 //! A batch is at most 64 frames of a lane; then the kernel is told, once, what to send. What a worker
-//! does without work, [`Patience`] says; an eventfd wakes it from a sleep for everything that does not
+//! does without work, `patience.rs` says; an eventfd wakes it from a sleep for everything that does not
 //! come from a socket.
 
 use std::io;

@@ -1,6 +1,6 @@
 //! The words of a Southbound database: every distinct match and actions of its logical flows, and
 //! what is in the sets that they name. Values that northd or the server throws dice for have always
-//! the same: a UUID is [`UUID`], a router's tunnel key in the name of a set is its name, and a router has
+//! the same: a UUID is `UUID`, a router's tunnel key in the name of a set is its name, and a router has
 //! one gateway port.
 
 use crate::central::Central;
