@@ -19,9 +19,6 @@ use crate::umem::{Umem, UmemFrame};
 /// Frames that one call hands over.
 pub(crate) const HANDS: usize = 64;
 
-/// `PACKET_VNET_HDR` of `linux/if_packet.h`: each frame has a [`VnetHeader`] in front.
-const PACKET_VNET_HDR: libc::c_int = 15;
-
 /// What is between the kernel and its receivers at most, in bytes of its own account.
 const ROOM: libc::c_int = 16 << 20;
 
@@ -149,7 +146,7 @@ impl Handover {
             OwnedFd::from_raw_fd(fd)
         };
         let on: libc::c_int = 1;
-        set_option(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, on)?;
+        set_option(&socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, on)?;
         // For speed only: a lesser capability does without.
         let _ = set_option(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM);
         Ok(Self {
