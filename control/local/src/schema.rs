@@ -36,7 +36,7 @@ pub struct Reference {
 /// The tables by name.
 pub static TABLES: LazyLock<BTreeMap<Arc<str>, Table>> = LazyLock::new(|| {
     let json: Value = serde_json::from_str(TEXT).expect("our own schema is JSON");
-    let schema = Schema::from_json(&json).expect("our own schema reads");
+    let schema = read();
     let table = |(name, columns): (&Arc<str>, _)| {
         let shape = Shape::of(name, columns, None);
         let reference = |column: &str| {
@@ -53,10 +53,15 @@ pub static TABLES: LazyLock<BTreeMap<Arc<str>, Table>> = LazyLock::new(|| {
     schema.tables.iter().map(table).collect()
 });
 
+/// The schema as it reads.
+pub fn read() -> Schema {
+    let json: Value = serde_json::from_str(TEXT).expect("our own schema is JSON");
+    Schema::from_json(&json).expect("our own schema reads")
+}
+
 /// Its version.
 pub fn version() -> String {
-    let json: Value = serde_json::from_str(TEXT).unwrap_or_default();
-    json["version"].as_str().unwrap_or_default().to_owned()
+    read().version
 }
 
 /// The names of all tables, for people.

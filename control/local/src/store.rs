@@ -1,15 +1,17 @@
 //! The file that keeps the local rows across restarts: a standalone database file of ovsdb(5).
 //!
 //! A transaction is one record at the end, on the disk before anybody runs it: those that come
-//! together are written together. `ovsdb-tool show-log` reads the file. When most of it is history it is written anew beside, and takes the place of the
-//! old one at once. A record that was cut off by a crash was never answered: it is put aside, and the
-//! rest stands. Any other damage is an error, and the file is left as it is.
+//! together are written together. `ovsdb-tool show-log` reads the file. When most of it is history, or its
+//! schema is an older one than ours, it is written anew beside, and takes the place of the old one at
+//! once. A record that was cut off by a crash was never answered: it is put aside, and the rest stands.
+//! Any other damage is an error, and so is a newer schema, whose rows may hold what we do not know: the
+//! file is left as it is.
 
 use super::database::Database;
 use super::schema;
 use ovn_xdp_ovsdb::file::{Damage, FileDatabase, FileError};
 use ovn_xdp_ovsdb::replica::Change;
-use ovn_xdp_ovsdb::row::Difference;
+use ovn_xdp_ovsdb::row::{Difference, Row};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// History that is always put up with, bytes.
 const HISTORY: u64 = 1 << 20;
@@ -30,6 +33,20 @@ pub enum StoreError {
          with no local rows"
     )]
     Damaged(#[from] FileError),
+    /// A newer program wrote it.
+    #[error(
+        "control.local-rows {path}: expected a schema of version {ours} or older, found {found}; the \
+         file is left as it is: run the program that wrote it, or move the file away to start with no \
+         local rows"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: String,
+        /// The version of ours.
+        ours: String,
+    },
     /// The system refuses.
     #[error("control.local-rows {path}: cannot {what}: {error}")]
     System {
@@ -82,10 +99,11 @@ impl Store {
             }
             read => read,
         }?;
-        let file =
-            OpenOptions::new().write(true).open(path).map_err(system("open it for writing"))?;
-        let length = bytes.len() as u64;
-        file.set_len(length).map_err(system("cut its end off"))?;
+        let (found, ours) = (&read.schema, schema::read());
+        if release(&found.version) > release(&ours.version) {
+            let (found, ours) = (found.version.clone(), ours.version);
+            return Err(StoreError::Newer { path: path.into(), found, ours });
+        }
         let mut database = Database::default();
         let tables: Vec<_> = read.replica.tables().cloned().collect();
         let mut changes = Vec::new();
@@ -94,10 +112,18 @@ impl Store {
                 table: table.clone(),
                 row,
                 old: None,
-                new: Some(new.clone()),
+                new: in_our_columns(row, new),
             }));
         }
         database.apply(&changes);
+        if *found != ours {
+            // What is in tables and columns of ours alone would not be read again from behind its schema.
+            return Ok((Self::create(path, &database)?, database));
+        }
+        let file =
+            OpenOptions::new().write(true).open(path).map_err(system("open it for writing"))?;
+        let length = bytes.len() as u64;
+        file.set_len(length).map_err(system("cut its end off"))?;
         Ok((Self { path: path.into(), file, length, compact: length }, database))
     }
 
@@ -164,6 +190,18 @@ impl Store {
 fn write_at(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     file.write_all_at(bytes, offset)
+}
+
+/// The numbers of a version such as 1.1.0.
+fn release(version: &str) -> Vec<u32> {
+    version.split('.').map(|number| number.parse().unwrap_or(0)).collect()
+}
+
+/// The row with the columns that its table has here; those that the file lacks have their defaults.
+fn in_our_columns(row: Uuid, found: &Row) -> Option<Row> {
+    let shape = &schema::TABLES.get(found.table())?.shape;
+    let columns = found.columns().filter_map(|(name, datum)| Some((shape.index(name)?, datum)));
+    Some(Row::new(row, shape, columns))
 }
 
 /// Whether the file just ends within its last record.
@@ -317,6 +355,61 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let error = Store::open(&path).unwrap_err().to_string();
         assert!(error.contains("expected a database OVN_Local"), "{error}");
+    }
+
+    /// A file with one datapath and one flow of it, in our schema with a version and a change.
+    fn other_schema(version: &str, change: impl Fn(&mut Value)) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("local.db");
+        let mut schema: Value = serde_json::from_str(schema::TEXT).unwrap();
+        schema["version"] = version.into();
+        change(&mut schema["tables"]);
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, &schema);
+        let (datapath, flow) = (Uuid::from_u128(1).to_string(), Uuid::from_u128(2).to_string());
+        let flow_row = json!({ "logical_datapath": ["uuid", datapath], "pipeline": "ingress",
+                               "match": "1", "actions": "drop;" });
+        let rows = json!({ "Datapath_Binding": { datapath: { "tunnel_key": 1 } },
+                           "Logical_Flow": { flow: flow_row } });
+        put_record(&mut bytes, &rows);
+        std::fs::write(&path, bytes).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_written_to_a_file_of_an_older_schema_is_there_when_it_is_opened_again() {
+        let (_directory, path) = other_schema("1.0.0", |tables| {
+            tables.as_object_mut().unwrap().remove("Address_Set");
+            tables["Logical_Flow"]["columns"].as_object_mut().unwrap().remove("controller_meter");
+        });
+        let (mut store, mut database) = Store::open(&path).unwrap();
+        assert_eq!(database.referrers(Uuid::from_u128(1)), 1, "the flow refers to its datapath");
+        transact(
+            &mut store,
+            &mut database,
+            json!([
+                { "op": "insert", "table": "Address_Set", "row": { "name": "friends" } },
+                { "op": "update", "table": "Logical_Flow", "where": [],
+                  "row": { "controller_meter": "slow" } },
+            ]),
+        );
+        let (_, again) = Store::open(&path).unwrap();
+        assert_eq!(again.len("Address_Set"), 1);
+        let flow = again.row("Logical_Flow", Uuid::from_u128(2)).unwrap();
+        assert_eq!(flow.optional_string("controller_meter").unwrap(), Some("slow"));
+    }
+
+    #[test]
+    fn a_file_of_a_newer_schema_is_refused_and_left_as_it_is() {
+        for version in ["1.1.1", "1.10.0", "2.0.0"] {
+            let (_directory, path) = other_schema(version, |tables| {
+                tables["Logical_Flow"]["columns"]["colour"] = json!({ "type": "string" });
+            });
+            let before = std::fs::read(&path).unwrap();
+            let error = Store::open(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("or older, found {version}")), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+        }
     }
 
     #[test]
