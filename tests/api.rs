@@ -209,6 +209,27 @@ fn every_command_has_an_example_in_the_manual() {
     }
 }
 
+/// As with the daemons of OVS, where `ovs-appctl` says what happened in a line of its own.
+#[test]
+fn what_ovs_appctl_prints_of_an_error_is_a_line() {
+    let underlay = Underlay::new(1500).unwrap();
+    let chassis = alone(&underlay, "");
+    let said = |words: &[&str]| {
+        let mut appctl = Command::new("ovs-appctl");
+        appctl.arg("-t").arg(chassis.socket()).args(words);
+        let output = process::output(&mut appctl).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (words, line) in [
+        (&["prots"][..], "\"prots\" is not a valid command"),
+        (&["tables", "router"], "no datapath here has the name \"router\""),
+        (&["trace", "inport == \"vm7\" && ip4"], "unknown port \"vm7\""),
+    ] {
+        assert_eq!(said(words).lines().next(), Some(line));
+    }
+}
+
 /// The group may, others may not, whatever they try.
 #[test]
 fn only_root_and_the_named_group_may_open_the_socket() {

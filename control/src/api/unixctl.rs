@@ -358,7 +358,7 @@ mod tests {
             [
                 json!({ "id": 1, "result": "a", "error": null }),
                 json!({ "id": 2, "result": "b", "error": null }),
-                json!({ "id": 3, "result": null, "error": "c" }),
+                json!({ "id": 3, "result": null, "error": "c\n" }),
                 json!({ "id": 4, "result": [7], "error": null }),
             ]
         );

@@ -37,9 +37,16 @@ impl Daemon {
     /// After a turn.
     pub(super) fn settle_lists(&mut self) {
         for Wanted { section, datapath, json, answer } in std::mem::take(&mut self.lists) {
+            let generation = self.publisher.current();
+            if let Some(name) = &datapath
+                && generation.datapaths.values().all(|datapath| datapath.name != *name)
+            {
+                let _ = answer.send(Err(format!("no datapath here has the name {name:?}").into()));
+                continue;
+            }
             let local = self.engine.local.database.rows("Logical_Flow");
             let snapshot = Arc::new(Snapshot {
-                generation: self.publisher.current(),
+                generation,
                 datapath,
                 rows: self.engine.compiler.compiler.flows(),
                 local: local.map(|(row, _)| row).collect(),

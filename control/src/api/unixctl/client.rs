@@ -39,7 +39,7 @@ impl Client {
         let answer = self.next().await?;
         match &answer["error"] {
             Value::Null => Ok(answer["result"].clone()),
-            Value::String(text) => Err(ApiError::Refused(text.clone())),
+            Value::String(text) => Err(ApiError::Refused(text.trim_end().to_owned())),
             other => Err(ApiError::Refused(other.to_string())),
         }
     }

@@ -185,7 +185,12 @@ fn answered(id: &Value, result: &str) -> String {
     format!("{{\"error\":null,\"id\":{id},\"result\":{result}}}")
 }
 
+/// A text ends its line, as with the daemons of OVS: `ovs-appctl` goes on behind it.
 fn refused(id: &Value, error: &Value) -> String {
+    let error = match error.as_str() {
+        Some(text) if !text.ends_with('\n') => format!("{text}\n").into(),
+        _ => error.clone(),
+    };
     json!({ "id": id, "result": null, "error": error }).to_string()
 }
 
