@@ -1,4 +1,10 @@
 //! What a trace found, as a tree, and the three forms in which it is printed.
+//!
+//! Each step further into a network is set in further, so where switches flood each other in a loop the
+//! forms would take gigabytes: each ends where it gets too long, and says so.
+
+/// Where a form ends, bytes: more than a flood to some thousands of ports takes.
+const LONGEST: usize = 32 << 20;
 
 /// What a node says, which decides where it is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +75,14 @@ impl Tree {
         let mut out = String::new();
         for (_, (title, lines)) in wanted.iter().zip(forms).filter(|(wanted, _)| **wanted) {
             out.push_str(if several { title } else { "" });
-            out.push_str(&lines(self));
+            let form = lines(self);
+            out.push_str(&form);
+            if is_full(&form) {
+                out.push_str(&format!(
+                    "*** more than {} MiB: the rest is left out\n",
+                    LONGEST >> 20
+                ));
+            }
         }
         out
     }
@@ -100,6 +113,9 @@ impl Tree {
         let below = &self.0[parent.0].below;
         for (index, node) in below.iter().enumerate() {
             let entry = &self.0[node.0];
+            if is_full(out) {
+                return;
+            }
             if entry.kind == Kind::Modify {
                 continue;
             }
@@ -134,6 +150,9 @@ impl Tree {
         self.shown(parent, hidden, &mut nodes);
         for node in nodes {
             let entry = &self.0[node.0];
+            if is_full(out) {
+                return;
+            }
             if entry.kind == Kind::Action && entry.text.starts_with("next(") {
                 continue;
             }
@@ -144,10 +163,46 @@ impl Tree {
             if !children.is_empty() {
                 out.push_str(" {\n");
                 self.lines(node, level + 1, hidden, out);
+                if is_full(out) {
+                    return;
+                }
                 out.push_str(&indent);
                 out.push('}');
             }
             out.push_str(if entry.kind == Kind::Action { "\n" } else { ";\n" });
         }
+    }
+}
+
+fn is_full(form: &str) -> bool {
+    form.len() >= LONGEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A packet that switches pass round, with a copy at each.
+    #[test]
+    fn a_form_that_gets_too_long_ends_and_says_so() {
+        const DEEP: usize = 1_000;
+        const COPIES: usize = 50_000;
+        let mut tree = Tree::default();
+        let mut last = Node::default();
+        for _ in 0..DEEP {
+            let next = tree.add(last, Kind::Pipeline, "ingress(dp=\"sw\", inport=\"patch\")");
+            tree.add(last, Kind::Error, "*** one");
+            last = next;
+        }
+        for _ in 0..COPIES {
+            tree.add(last, Kind::Action, "next;");
+        }
+        let line = "*** more than 32 MiB: the rest is left out\n";
+        for (form, is_long) in [(0, true), (1, true), (2, false)] {
+            let text = tree.text(std::array::from_fn(|at| at == form));
+            assert!(text.len() < LONGEST + (1 << 20), "{} bytes", text.len());
+            assert_eq!(text.ends_with(line), is_long);
+        }
+        assert_eq!(tree.text([true; 3]).matches(line).count(), 2);
     }
 }
