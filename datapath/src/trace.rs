@@ -90,15 +90,12 @@ pub fn trace<O: Observer, S: Surroundings>(
     let source_port = geneve::source_port(packet.hash);
     let walked = walk(generation, start, packet, surroundings, observer);
     let outputs = walked.verdict.outputs.iter();
+    // A clone for each of the outputs would be one of all outputs each time.
+    let mut alone = Verdict { drop: None, arrival: None, ..walked.verdict.clone() };
     let leaving = outputs.map(|output| {
         // What is counted on the way is thrown away with its counters.
         let (counters, mut io) = (WorkerCounters::default(), MemoryIo::default());
-        let alone = Verdict {
-            outputs: Outputs::One(output.clone()),
-            drop: None,
-            arrival: None,
-            ..walked.verdict.clone()
-        };
+        alone.outputs = Outputs::One(output.clone());
         let copy = flood::Leaving {
             frame: io.receive(arriving.clone()),
             vlan,
