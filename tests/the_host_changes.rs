@@ -9,9 +9,13 @@ use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::lab::{Family, LabOptions, Ours};
 use ovn_xdp_kit::link::{Mac, Underlay, address, mac, mac_of, veth};
 use ovn_xdp_kit::namespace::Namespace;
+use ovn_xdp_kit::packet::PacketSocket;
+use ovn_xdp_kit::process;
+use ovn_xdp_kit::raw::Ends;
 use ovn_xdp_kit::topology::{self, CHASSIS, CHASSIS_V6, PORTS, Workloads};
 use ovn_xdp_kit::traffic;
 use ovn_xdp_kit::wait::{self, PATIENCE};
+use ovn_xdp_kit::workload::LINK;
 use ovn_xdp_kit::xdp_chassis::{XdpChassis, XdpOptions};
 
 const EACH: Duration = Duration::from_millis(500);
@@ -271,4 +275,34 @@ fn a_chassis_that_leaves_gives_the_kernels_neighbours_back() {
     assert!(told.lines().any(|line| line.contains("hv2") && line.contains("192.0.2.2")), "{told}");
     lab.hypervisors[0].leave().unwrap();
     assert!(!managed(&lab));
+}
+
+/// The frames that wait at one device, 64 KB each at most, leave room for the others'.
+#[test]
+fn a_workload_whose_device_is_shaped_and_flooded_does_not_keep_others_from_theirs() {
+    let lab = Lab::start();
+    let host = lab.hypervisors[1].namespace();
+    let tc = |arguments: &str| {
+        process::run(host.command("tc").args(arguments.split_whitespace())).unwrap()
+    };
+    tc("qdisc add dev plain root handle 1: tbf rate 64kbit burst 128kb limit 1mb");
+    tc("qdisc add dev plain parent 1: pfifo limit 1000");
+    let workload = |name| lab.workloads.get(name).unwrap();
+    let (vm1, vm2, plain) = (workload("vm1"), workload("vm2"), workload("plain"));
+    let (from, to) = (vm2.addresses(), plain.addresses());
+    let ends = Ends { from_mac: from.mac, to_mac: to.mac, from: from.v4.into(), to: to.v4.into() };
+    let segments: Vec<_> =
+        (0..368).map(|n| ends.segment((1, 2), n * 1300, &[n as u8; 1300])).collect();
+    let wire = PacketSocket::open(vm2.namespace(), LINK).unwrap();
+    for _ in 0..110 {
+        // What came meanwhile is there in whole batches.
+        let send = || segments.iter().for_each(|segment| wire.send(segment).unwrap());
+        lab.hypervisors[1].while_stopped(send).unwrap();
+        let pings = traffic::ping(vm1.namespace(), from.v4.into(), 1, PATIENCE).unwrap();
+        assert_eq!(pings.received, 1, "{}", tc("-s qdisc show dev plain"));
+    }
+    let waiting: serde_json::Value =
+        serde_json::from_str(&tc("-s -j qdisc show dev plain")).unwrap();
+    let bytes = waiting[1]["backlog"].as_u64().unwrap();
+    assert!(bytes > 40 << 20, "the device was not flooded: {waiting:#}");
 }

@@ -19,8 +19,10 @@ use crate::umem::{Umem, UmemFrame};
 /// Frames that one call hands over.
 pub(crate) const HANDS: usize = 64;
 
-/// What is between the kernel and its receivers at most, in bytes of its own account.
-const ROOM: libc::c_int = 16 << 20;
+/// What is between the kernel and its receivers at most, in bytes; it takes twice as many of its own
+/// account. A device whose queueing discipline is slow keeps up to a thousand frames of [`gro::LONGEST`]
+/// bytes waiting, and the other devices of the worker share the room.
+const ROOM: libc::c_int = 512 << 20;
 
 /// Streams of a batch whose further segments are joined; of more, the oldest is left as it is.
 const STREAMS: usize = 8;

@@ -55,6 +55,25 @@ impl Ends {
         frame
     }
 
+    /// A TCP segment with data (ACK) and right checksums.
+    ///
+    /// # Panics
+    /// When the families differ.
+    pub fn segment(&self, ports: (u16, u16), sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);
+        let mut frame = Vec::new();
+        match (self.from, self.to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 64),
+            (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 64),
+            _ => panic!("addresses of two families: {self:?}"),
+        }
+        .tcp(ports.0, ports.1, sequence, 1024)
+        .ack(1)
+        .write(&mut frame, payload)
+        .expect("a vector takes all");
+        frame
+    }
+
     /// An ICMP or ICMPv6 echo request.
     pub fn echo(&self, identifier: u16, number: u16) -> Vec<u8> {
         let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);

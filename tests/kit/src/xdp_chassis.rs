@@ -173,6 +173,15 @@ impl XdpChassis {
         }
     }
 
+    /// Stops the daemon (SIGSTOP) while something is done.
+    pub fn while_stopped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let daemon = self.daemon.as_ref().context("it does not run")?;
+        daemon.signal(Signal::SIGSTOP)?;
+        let done = work();
+        daemon.signal(Signal::SIGCONT)?;
+        Ok(done)
+    }
+
     /// The process id of the running daemon.
     pub fn pid(&self) -> Option<u32> {
         self.daemon.as_ref().map(Process::pid)
