@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use ovn_xdp_kit::capture::Capture;
 use ovn_xdp_kit::chassis::Chassis;
 use ovn_xdp_kit::lab::{Family, LabOptions, Ours};
 use ovn_xdp_kit::link::{Mac, Underlay, address, mac, mac_of, veth};
@@ -275,6 +276,40 @@ fn a_chassis_that_leaves_gives_the_kernels_neighbours_back() {
     assert!(told.lines().any(|line| line.contains("hv2") && line.contains("192.0.2.2")), "{told}");
     lab.hypervisors[0].leave().unwrap();
     assert!(!managed(&lab));
+}
+
+/// As the kernel has it where a workload attaches an XDP program: TSO is off at its interface's other end,
+/// and what was joined would be cut there, with sums that are not finished.
+#[test]
+fn a_workload_that_takes_no_unsegmented_tcp_any_more_gets_segments_with_their_checksums() {
+    let lab = Lab::start();
+    let host = lab.hypervisors[0].namespace();
+    let workload = |name| lab.workloads.get(name).unwrap();
+    let (vm1, vm2) = (workload("vm1"), workload("vm2"));
+    let target = vm1.addresses().v4.into();
+    // Whether a stream came in joined frames, or in finished segments.
+    let joined = || {
+        let mut capture = Capture::start(vm1.namespace(), LINK).unwrap();
+        traffic::tcp(vm2.namespace(), vm1.namespace(), target, 1 << 20, PATIENCE).unwrap();
+        let frames = capture.frames().unwrap();
+        let mut came = frames.iter().filter(|frame| !frame.outgoing);
+        came.any(|frame| frame.checksum_pending || frame.bytes.len() > 1514)
+    };
+    let becomes = |expected: bool| {
+        wait::until("frames to be as the device takes them", PATIENCE, || {
+            if joined() == expected { Ok(()) } else { Err(format!("joined is {}", !expected)) }
+        })
+        .unwrap();
+    };
+    let tso = |state: &str| {
+        process::run(host.command("ethtool").args(["-K", "vm1", "tso", state])).unwrap();
+    };
+    becomes(true);
+    tso("off");
+    becomes(false);
+    assert!(!joined());
+    tso("on");
+    becomes(true);
 }
 
 /// The frames that wait at one device, 64 KB each at most, leave room for the others'.

@@ -401,9 +401,15 @@ impl Daemon {
             tracing::warn!("the kernel dropped netlink messages; reading links anew");
             self.host.reload().await?;
         }
-        if matches!(change, netlink::Change::Links | netlink::Change::Lost) {
-            let now = self.now();
-            self.engine.links(&self.host.links, now);
+        let now = self.now();
+        match change {
+            netlink::Change::Links => self.engine.links(&self.host.links, now),
+            netlink::Change::Link(index) => self.engine.ports.look_at_offloads(Some(index)),
+            netlink::Change::Lost => {
+                self.engine.links(&self.host.links, now);
+                self.engine.ports.look_at_offloads(None);
+            }
+            netlink::Change::Routes | netlink::Change::Neighbour(..) => {}
         }
         self.paths.changed(change);
         Ok(())

@@ -96,6 +96,11 @@ impl Attachments {
         losses
     }
 
+    /// [`Ports::look_at_offloads`].
+    pub fn look_at_offloads(&mut self, ifindex: Option<u32>) {
+        self.ports.look_at_offloads(ifindex);
+    }
+
     /// Ends the workers and gives all devices back.
     pub fn stop(&mut self) {
         self.ports.stop();

@@ -35,6 +35,8 @@ pub enum HostError {
 pub enum Change {
     /// Links, by name or otherwise; routes may have changed with them.
     Links,
+    /// A link by its index, in something that is not among what is kept of links: its offloads, perhaps.
+    Link(u32),
     /// Routes or addresses.
     Routes,
     /// The MAC address of a neighbour.
@@ -119,7 +121,8 @@ impl Host {
             _ => return None,
         };
         match message {
-            M::NewLink(link) => self.links.set(&link).then_some(Change::Links),
+            M::NewLink(link) if self.links.set(&link) => Some(Change::Links),
+            M::NewLink(link) => Some(Change::Link(link.header.index)),
             M::DelLink(link) => self.links.remove(link.header.index).then_some(Change::Links),
             M::NewNeighbour(message) => {
                 self.neighbours.set(&message, false).map(|(link, ip)| Change::Neighbour(link, ip))

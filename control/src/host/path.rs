@@ -43,6 +43,7 @@ impl Paths {
                     self.routes.iter().filter(|(_, route)| route.as_ref().is_some_and(rests));
                 self.dirty.extend(dirty.map(|(pair, _)| *pair));
             }
+            Change::Link(_) => {}
             Change::Links | Change::Routes | Change::Lost => {
                 self.dirty.extend(self.routes.keys());
                 // A link that came back has forgotten whom we asked for.

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const GET_DRIVER: u32 = 0x03;
 const GET_STRINGS: u32 = 0x1b;
+const GET_TSO: u32 = 0x1e;
 const GET_STRING_COUNT: u32 = 0x37;
 const SET_FEATURES: u32 = 0x3b;
 const GET_CHANNELS: u32 = 0x3c;
@@ -91,6 +92,13 @@ pub(crate) fn disable_features(device: &str, unwanted: impl Fn(&str) -> bool) ->
         }
     }
     call(device, SIOCETHTOOL, &mut set)
+}
+
+/// Whether the device takes TCP that is not cut into segments yet.
+pub(crate) fn takes_unsegmented(device: &str) -> io::Result<bool> {
+    let mut words = [GET_TSO, 0];
+    call(device, SIOCETHTOOL, &mut words)?;
+    Ok(words[1] != 0)
 }
 
 /// The MTU.

@@ -1,10 +1,9 @@
 //! Straight to a workload: one packet socket of a worker hands frames to every device of the host.
 //!
 //! Frames are handed to the workload's own device by `sendmmsg(2)`, a batch a call. The segments of a
-//! stream in a batch are joined to one frame before ([`gro`]), which a workload that can takes whole, as
-//! from a neighbour on the same host; for one that cannot, the kernel cuts it again. The devices'
-//! queueing discipline and captures see frames as ever, and nothing is attached to a device, so that a
-//! workload's offloads stay as they are.
+//! stream in a batch are joined to one frame before ([`gro`]) if the device takes it whole, as from a
+//! neighbour on the same host. The devices' queueing discipline and captures see frames as ever, and
+//! nothing is attached to a device, so that a workload's offloads stay as they are.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -26,6 +25,14 @@ const ROOM: libc::c_int = 512 << 20;
 
 /// Streams of a batch whose further segments are joined; of more, the oldest is left as it is.
 const STREAMS: usize = 8;
+
+/// A workload's device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Device {
+    pub index: u32,
+    /// Whether it takes TCP that is not cut into segments.
+    pub takes_unsegmented: bool,
+}
 
 /// A frame that waits to be handed over, its tag in it.
 pub(crate) struct Handed<'u> {
@@ -61,9 +68,11 @@ impl<'u> Hands<'u> {
 
     /// Adds a frame: to the segments before it, if it is the next of a stream.
     #[inline]
-    pub(crate) fn push(&mut self, frame: UmemFrame<'u>, to: InterfaceId, device: u32) {
+    pub(crate) fn push(&mut self, frame: UmemFrame<'u>, to: InterfaceId, device: Device) {
         let Self { frames, open } = self;
-        let Some(segment) = Segment::read(frame.head(), frame.len()) else {
+        let (device, joins) = (device.index, device.takes_unsegmented);
+        let segment = Segment::read(frame.head(), frame.len()).filter(|_| joins);
+        let Some(segment) = segment else {
             return frames.push(Handed { frame, to, device, stream: None });
         };
         let earlier = open.iter().copied().find(|&place| {
@@ -125,7 +134,7 @@ impl From<gro::Joined> for VnetHeader {
 #[derive(Debug)]
 pub(crate) struct Handover {
     socket: OwnedFd,
-    devices: Vec<u32>,
+    devices: Vec<Option<Device>>,
     headers: Vec<VnetHeader>,
     pieces: Vec<libc::iovec>,
     addresses: Vec<libc::sockaddr_ll>,
@@ -162,21 +171,21 @@ impl Handover {
     }
 
     /// Sets or forgets the device of an interface.
-    pub(crate) fn set(&mut self, interface: InterfaceId, device: Option<u32>) {
+    pub(crate) fn set(&mut self, interface: InterfaceId, device: Option<Device>) {
         let index = interface.0 as usize;
         if index >= MAX_INTERFACES as usize {
             return;
         }
         if self.devices.len() <= index {
-            self.devices.resize(index + 1, 0);
+            self.devices.resize(index + 1, None);
         }
-        self.devices[index] = device.unwrap_or(0);
+        self.devices[index] = device;
     }
 
-    /// The index of an interface's device.
+    /// An interface's device.
     #[inline]
-    pub(crate) fn device(&self, interface: InterfaceId) -> Option<u32> {
-        self.devices.get(interface.0 as usize).copied().filter(|device| *device != 0)
+    pub(crate) fn device(&self, interface: InterfaceId) -> Option<Device> {
+        self.devices.get(interface.0 as usize).copied().flatten()
     }
 
     /// Hands frames over, and calls `refused` with the place and the reason of each that the kernel

@@ -14,7 +14,7 @@ use ovn_xdp_abi::map::{Counter, MAX_QUEUES};
 use ovn_xdp_datapath::key::InterfaceId;
 
 use crate::ethtool;
-use crate::handover::Handover;
+use crate::handover::{Device, Handover};
 use crate::kernel::{self, OldKernel};
 use crate::namespace::Namespace;
 use crate::nic::Nic;
@@ -156,6 +156,7 @@ pub fn usable_cores() -> Vec<usize> {
 struct Attached {
     device: String,
     ifindex: u32,
+    takes_unsegmented: bool,
     link: SchedClassifierLinkId,
 }
 
@@ -259,8 +260,10 @@ impl Ports {
         {
             tracing::warn!(device, mtu, "frames above {MAX_WORKLOAD_MTU} bytes will be lost");
         }
-        self.tell_device(id, Some(index));
-        self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
+        let takes_unsegmented = self.takes_unsegmented(device);
+        self.tell_device(id, Some(Device { index, takes_unsegmented }));
+        let device = device.into();
+        self.attached.insert(id, Attached { device, ifindex: index, takes_unsegmented, link });
         Ok(())
     }
 
@@ -269,6 +272,28 @@ impl Ports {
         let Some(attached) = self.attached.get(&id) else { return Ok(false) };
         self.object.insert("INTERFACES", attached.ifindex, id.0)?;
         Ok(true)
+    }
+
+    /// Looks again at the offloads of attached workloads: of one by its device's index, or of all. Who
+    /// has a device may change them at any time; the kernel tells those who listen for links.
+    pub fn look_at_offloads(&mut self, ifindex: Option<u32>) {
+        let concerns = |attached: &Attached| ifindex.is_none_or(|index| index == attached.ifindex);
+        let concerned = self.attached.iter().filter(|(_, attached)| concerns(attached));
+        let changed: Vec<_> = concerned
+            .map(|(id, attached)| (*id, self.takes_unsegmented(&attached.device)))
+            .filter(|(id, takes)| self.attached[id].takes_unsegmented != *takes)
+            .collect();
+        for (id, takes_unsegmented) in changed {
+            let Some(attached) = self.attached.get_mut(&id) else { continue };
+            attached.takes_unsegmented = takes_unsegmented;
+            let index = attached.ifindex;
+            self.tell_device(id, Some(Device { index, takes_unsegmented }));
+        }
+    }
+
+    /// A device that does not say, as one that is gone, takes only segments.
+    fn takes_unsegmented(&self, device: &str) -> bool {
+        self.home.run(|| ethtool::takes_unsegmented(device)).unwrap_or(false)
     }
 
     /// Gives a workload back to the host. The device may be gone. False if it was not attached.
@@ -284,7 +309,7 @@ impl Ports {
         true
     }
 
-    fn tell_device(&self, id: InterfaceId, device: Option<u32>) {
+    fn tell_device(&self, id: InterfaceId, device: Option<Device>) {
         for desk in &self.desks {
             desk.mailbox.set_device(id, device);
         }

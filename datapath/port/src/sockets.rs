@@ -10,7 +10,7 @@ use ovn_xdp_abi::trunk::{FROM_WORKLOAD, TO_WORKLOAD, TRUNK_HEADER, TrunkHeader};
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
-use crate::handover::{self, Handed, Handover, Hands};
+use crate::handover::{self, Device, Handed, Handover, Hands};
 use crate::socket::{RING, XdpSocket};
 use crate::statistics::WorkerStatistics;
 use crate::umem::{CHUNK, HEADROOM, Segment, Umem, UmemFrame};
@@ -86,7 +86,7 @@ impl<'u> Sockets<'u> {
     }
 
     /// Sets or forgets the device of a workload's interface.
-    pub(crate) fn set_device(&mut self, interface: InterfaceId, device: Option<u32>) {
+    pub(crate) fn set_device(&mut self, interface: InterfaceId, device: Option<Device>) {
         self.handover.set(interface, device);
     }
 

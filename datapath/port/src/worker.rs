@@ -14,7 +14,7 @@ use std::time::Duration;
 use ovn_xdp_datapath::frame::{Frame, Io, VlanHeader};
 use ovn_xdp_datapath::key::InterfaceId;
 
-use crate::handover::Handover;
+use crate::handover::{Device, Handover};
 use crate::patience::{Patience, Rest};
 use crate::socket::XdpSocket;
 use crate::sockets::Sockets;
@@ -110,7 +110,7 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 struct Post {
     nics: Vec<NicSockets>,
-    devices: Vec<(InterfaceId, Option<u32>)>,
+    devices: Vec<(InterfaceId, Option<Device>)>,
 }
 
 /// The sockets of a NIC that a worker is to serve: all at once, since they share its memory.
@@ -164,7 +164,7 @@ impl Mailbox {
 
     /// Says which device an interface has from now on. What is published after this call finds the
     /// worker knowing it.
-    pub(crate) fn set_device(&self, interface: InterfaceId, device: Option<u32>) {
+    pub(crate) fn set_device(&self, interface: InterfaceId, device: Option<Device>) {
         self.put(|post| post.devices.push((interface, device)));
     }
 
