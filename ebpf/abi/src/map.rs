@@ -76,7 +76,7 @@ counters! {
     Foreign = "foreign";
     /// Frames to an interface that is gone: dropped.
     NoTarget = "no-target";
-    /// Frames whose private header could not be taken off, or whose tag not be pushed: dropped.
+    /// Frames whose private header could not be taken off: dropped.
     NotRestored = "not-restored";
     /// Tunnel packets of the NIC that went to user space.
     FromNic = "from-nic";

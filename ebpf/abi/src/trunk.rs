@@ -9,7 +9,7 @@ pub const TRUNK_HEADER: usize = 14;
 /// Marks a header written by the kernel side, for user space.
 pub const FROM_WORKLOAD: u16 = 0xa500;
 
-/// Marks a header written by user space, for the kernel side.
+/// Marks a header written by user space, for the kernel side. It has no tags: they are in the frame.
 pub const TO_WORKLOAD: u16 = 0x5a00;
 
 /// The part of [`TrunkHeader::shape`] that marks the direction.
@@ -49,21 +49,6 @@ pub struct TrunkHeader {
 }
 
 const _: () = assert!(core::mem::size_of::<TrunkHeader>() == TRUNK_HEADER);
-
-/// What of the header goes with a frame to its workload, as metadata of XDP. Host order; equal for
-/// all frames of a connection, or GRO would not join them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(C)]
-pub struct Lowered {
-    /// The interface's number.
-    pub interface: u32,
-    /// TPID of the tag to push, zero for none.
-    pub tpid: u16,
-    /// TCI of that tag.
-    pub tci: u16,
-}
-
-const _: () = assert!(core::mem::size_of::<Lowered>() == 8);
 
 impl TrunkHeader {
     /// A header without tags.

@@ -1,13 +1,12 @@
 //! From user space to a workload: tcx ingress at the trunk's near end, behind `lower`.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
-use aya_ebpf::helpers::{bpf_redirect, bpf_skb_vlan_push};
+use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::TcContext;
 use core::ptr::read_volatile;
 use ovn_xdp_abi::map::{Counter, MAX_INTERFACES};
-use ovn_xdp_abi::trunk::Lowered;
 
 use super::counter::count;
 
@@ -33,14 +32,11 @@ fn redirect(skb: *mut __sk_buff) -> Result<i32, Counter> {
     unsafe {
         let meta = read_volatile(&raw const (*skb).data_meta) as usize;
         let data = read_volatile(&raw const (*skb).data) as usize;
-        if meta + size_of::<Lowered>() > data {
+        if meta + size_of::<u32>() > data {
             return Err(Counter::Foreign);
         }
-        let lowered = (meta as *const Lowered).read_unaligned();
-        let target = *TARGETS.get(lowered.interface).ok_or(Counter::NoTarget)?;
-        if lowered.tpid != 0 && bpf_skb_vlan_push(skb, lowered.tpid.to_be(), lowered.tci) != 0 {
-            return Err(Counter::NotRestored);
-        }
+        let interface = (meta as *const u32).read_unaligned();
+        let target = *TARGETS.get(interface).ok_or(Counter::NoTarget)?;
         count(Counter::ToWorkload);
         Ok(bpf_redirect(target, 0) as i32)
     }

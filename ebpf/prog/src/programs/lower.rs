@@ -1,14 +1,14 @@
 //! From user space down the trunk: XDP at its near end.
 //!
-//! The private header comes off here, into the frame's metadata, before the kernel looks at the
-//! frame: what follows is the tenant's own Ethernet frame.
+//! The private header comes off here, and the interface's number goes on as metadata: what the kernel
+//! looks at is the tenant's own Ethernet frame.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use ovn_xdp_abi::map::Counter;
-use ovn_xdp_abi::trunk::{Lowered, TO_WORKLOAD, TRUNK_HEADER, TrunkHeader};
+use ovn_xdp_abi::trunk::{TO_WORKLOAD, TRUNK_HEADER, TrunkHeader};
 
 use super::counter::count;
 
@@ -34,9 +34,7 @@ fn strip(ctx: &XdpContext) -> Result<(), Counter> {
     if !header.is(TO_WORKLOAD) {
         return Err(Counter::Foreign);
     }
-    let (tpid, tci) = if header.tags() > 0 { header.tag(0) } else { (0, 0) };
-    let lowered = Lowered { interface: header.interface(), tpid, tci };
-    let size = size_of::<Lowered>();
+    let size = size_of::<u32>();
     // SAFETY: the context is valid for the whole run of the program.
     unsafe {
         if bpf_xdp_adjust_head(ctx.ctx, TRUNK_HEADER as i32) != 0
@@ -51,6 +49,6 @@ fn strip(ctx: &XdpContext) -> Result<(), Counter> {
         return Err(Counter::NotRestored);
     }
     // SAFETY: in the metadata, as just checked.
-    unsafe { (meta as *mut Lowered).write_unaligned(lowered) };
+    unsafe { (meta as *mut u32).write_unaligned(header.interface()) };
     Ok(())
 }
