@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice};
 
 use crate::geneve::{Geneve, PORT};
 use crate::link::Mac;
@@ -21,37 +21,37 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// Ethernet, and IP with a TTL of 64.
+    fn network(&self) -> PacketBuilderStep<IpHeaders> {
+        let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);
+        match (self.from, self.to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 64),
+            (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 64),
+            _ => panic!("addresses of two families: {self:?}"),
+        }
+    }
+
     /// A UDP frame with right checksums and a TTL of 64.
     ///
     /// # Panics
     /// When the families differ.
     pub fn udp(&self, source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);
         let mut frame = Vec::new();
-        match (self.from, self.to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 64),
-            (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 64),
-            _ => panic!("addresses of two families: {self:?}"),
-        }
-        .udp(source, destination)
-        .write(&mut frame, payload)
-        .expect("a vector takes all");
+        self.network()
+            .udp(source, destination)
+            .write(&mut frame, payload)
+            .expect("a vector takes all");
         frame
     }
 
     /// An empty TCP segment (SYN) with right checksums.
     pub fn tcp(&self, source: u16, destination: u16) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);
         let mut frame = Vec::new();
-        match (self.from, self.to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 64),
-            (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 64),
-            _ => panic!("addresses of two families: {self:?}"),
-        }
-        .tcp(source, destination, 1, 1024)
-        .syn()
-        .write(&mut frame, &[])
-        .expect("a vector takes all");
+        self.network()
+            .tcp(source, destination, 1, 1024)
+            .syn()
+            .write(&mut frame, &[])
+            .expect("a vector takes all");
         frame
     }
 
@@ -60,34 +60,25 @@ impl Ends {
     /// # Panics
     /// When the families differ.
     pub fn segment(&self, ports: (u16, u16), sequence: u32, payload: &[u8]) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);
         let mut frame = Vec::new();
-        match (self.from, self.to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => builder.ipv4(from.octets(), to.octets(), 64),
-            (IpAddr::V6(from), IpAddr::V6(to)) => builder.ipv6(from.octets(), to.octets(), 64),
-            _ => panic!("addresses of two families: {self:?}"),
-        }
-        .tcp(ports.0, ports.1, sequence, 1024)
-        .ack(1)
-        .write(&mut frame, payload)
-        .expect("a vector takes all");
+        self.network()
+            .tcp(ports.0, ports.1, sequence, 1024)
+            .ack(1)
+            .write(&mut frame, payload)
+            .expect("a vector takes all");
         frame
     }
 
     /// An ICMP or ICMPv6 echo request.
     pub fn echo(&self, identifier: u16, number: u16) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2(self.from_mac.0, self.to_mac.0);
-        let mut frame = Vec::new();
-        match (self.from, self.to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => builder
-                .ipv4(from.octets(), to.octets(), 64)
-                .icmpv4_echo_request(identifier, number)
-                .write(&mut frame, b"echo"),
-            (IpAddr::V6(from), IpAddr::V6(to)) => builder
-                .ipv6(from.octets(), to.octets(), 64)
-                .icmpv6_echo_request(identifier, number)
-                .write(&mut frame, b"echo"),
-            _ => panic!("addresses of two families: {self:?}"),
+        let (network, mut frame) = (self.network(), Vec::new());
+        match self.to {
+            IpAddr::V4(_) => {
+                network.icmpv4_echo_request(identifier, number).write(&mut frame, b"echo")
+            }
+            IpAddr::V6(_) => {
+                network.icmpv6_echo_request(identifier, number).write(&mut frame, b"echo")
+            }
         }
         .expect("a vector takes all");
         frame
