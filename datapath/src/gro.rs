@@ -6,7 +6,7 @@
 //! identification of IPv4 packets that must not be fragmented, which means nothing, the kernel makes
 //! its own: RFC 6864, 4.1.)
 
-use crate::checksum::{internet, pseudo_header};
+use crate::checksum::{Sum, internet, pseudo_header};
 use crate::frame::Frame;
 use crate::parse::{ethertype, is_vlan, protocol};
 
@@ -94,7 +94,7 @@ impl Segment {
     }
 
     /// The pseudo header's sum for `length` bytes of header and payload.
-    fn pseudo(&self, head: &[u8], length: usize) -> crate::checksum::Sum {
+    fn pseudo(&self, head: &[u8], length: usize) -> Sum {
         let addresses = self.transport - if self.is_v4() { 8 } else { 32 };
         pseudo_header(&head[addresses..self.transport], &[], protocol::TCP, length)
     }
@@ -238,7 +238,6 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checksum::Sum;
     use crate::memory::MemoryFrame;
     use proptest::prelude::*;
 

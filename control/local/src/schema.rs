@@ -53,7 +53,7 @@ pub static TABLES: LazyLock<BTreeMap<Arc<str>, Table>> = LazyLock::new(|| {
     schema.tables.iter().map(table).collect()
 });
 
-/// The schema as it reads.
+/// The schema.
 pub fn read() -> Schema {
     let json: Value = serde_json::from_str(TEXT).expect("our own schema is JSON");
     Schema::from_json(&json).expect("our own schema reads")

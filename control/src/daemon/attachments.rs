@@ -97,7 +97,7 @@ impl Attachments {
     }
 
     /// [`Ports::look_at_offloads`].
-    pub fn look_at_offloads(&mut self, ifindex: Option<u32>) {
+    pub fn look_at_offloads(&self, ifindex: Option<u32>) {
         self.ports.look_at_offloads(ifindex);
     }
 

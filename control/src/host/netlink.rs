@@ -121,8 +121,10 @@ impl Host {
             _ => return None,
         };
         match message {
-            M::NewLink(link) if self.links.set(&link) => Some(Change::Links),
-            M::NewLink(link) => Some(Change::Link(link.header.index)),
+            M::NewLink(link) => {
+                let changed = self.links.set(&link);
+                Some(if changed { Change::Links } else { Change::Link(link.header.index) })
+            }
             M::DelLink(link) => self.links.remove(link.header.index).then_some(Change::Links),
             M::NewNeighbour(message) => {
                 self.neighbours.set(&message, false).map(|(link, ip)| Change::Neighbour(link, ip))

@@ -156,7 +156,6 @@ pub fn usable_cores() -> Vec<usize> {
 struct Attached {
     device: String,
     ifindex: u32,
-    takes_unsegmented: bool,
     link: SchedClassifierLinkId,
 }
 
@@ -262,8 +261,7 @@ impl Ports {
         }
         let takes_unsegmented = self.takes_unsegmented(device);
         self.tell_device(id, Some(Device { index, takes_unsegmented }));
-        let device = device.into();
-        self.attached.insert(id, Attached { device, ifindex: index, takes_unsegmented, link });
+        self.attached.insert(id, Attached { device: device.into(), ifindex: index, link });
         Ok(())
     }
 
@@ -276,18 +274,11 @@ impl Ports {
 
     /// Looks again at the offloads of attached workloads: of one by its device's index, or of all. Who
     /// has a device may change them at any time; the kernel tells those who listen for links.
-    pub fn look_at_offloads(&mut self, ifindex: Option<u32>) {
+    pub fn look_at_offloads(&self, ifindex: Option<u32>) {
         let concerns = |attached: &Attached| ifindex.is_none_or(|index| index == attached.ifindex);
-        let concerned = self.attached.iter().filter(|(_, attached)| concerns(attached));
-        let changed: Vec<_> = concerned
-            .map(|(id, attached)| (*id, self.takes_unsegmented(&attached.device)))
-            .filter(|(id, takes)| self.attached[id].takes_unsegmented != *takes)
-            .collect();
-        for (id, takes_unsegmented) in changed {
-            let Some(attached) = self.attached.get_mut(&id) else { continue };
-            attached.takes_unsegmented = takes_unsegmented;
-            let index = attached.ifindex;
-            self.tell_device(id, Some(Device { index, takes_unsegmented }));
+        for (&id, attached) in self.attached.iter().filter(|(_, attached)| concerns(attached)) {
+            let takes_unsegmented = self.takes_unsegmented(&attached.device);
+            self.tell_device(id, Some(Device { index: attached.ifindex, takes_unsegmented }));
         }
     }
 
