@@ -34,8 +34,8 @@ pub use whole::follow;
 /// Tables that one copy of a packet may pass.
 pub const MAX_PATH: u32 = 2048;
 
-/// Tables that all copies of a packet may pass together: a flood to 4094 children takes 30 for each, and
-/// what a guest may have a worker do for one packet, where the network goes round in a circle, is 5 ms.
+/// Tables that all copies of a packet may pass together: 32 for each of a flood to 4094 children. Where the
+/// network goes round in a circle, a guest has a worker do 5 ms for one packet.
 pub const MAX_TABLES: u32 = 1 << 17;
 
 /// Nanoseconds after which a walk that reports something to control is made again.

@@ -50,8 +50,8 @@ pub struct Leaving {
 /// what hangs on the hash of its flow.
 ///
 /// # Errors
-/// [`DropReason::Truncated`], [`DropReason::NoPort`], and for a NIC those of [`crate::worker::from_tunnel`]: there is
-/// nothing to walk. Other drops are verdicts.
+/// [`DropReason::Truncated`], [`DropReason::NoPort`], and for a NIC those of
+/// [`crate::worker::from_tunnel`]: there is nothing to walk. Other drops are verdicts.
 pub fn trace<O: Observer, S: Surroundings>(
     generation: &Generation,
     entrance: Entrance,
